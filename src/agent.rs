@@ -1,0 +1,274 @@
+//! Builds the parts, starts the tasks, shuts them down in order.
+//!
+//! ```text
+//! supervisor (one an ensemble):  source ──batches──> pipeline (tree) ──entries──> recorder (history)
+//!                                   └── notices ──> log, metrics, condition
+//! upkeep (one an ensemble), lag (one an ensemble), HTTP (one): engine over every ensemble's State
+//! ```
+//!
+//! Ensembles share the process, the runtime's threads and the HTTP door, and nothing else: none can stall or fail
+//! another. On SIGTERM or Ctrl-C the sources stop first and wait for the answers to their last events, the recorders
+//! flush, then the door closes. A second signal ends the process at once.
+
+pub mod control;
+mod hash_key;
+mod lag;
+mod notices;
+mod observing;
+mod pipeline;
+mod recorded;
+mod restore;
+mod states;
+mod status;
+pub mod store;
+mod supervisor;
+mod sweep;
+mod upkeep;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use self::control::OpenDoor;
+use self::states::States;
+use self::status::{Condition, Status};
+use self::supervisor::{Request, Supervisor};
+use crate::config::{Config, EnsembleConfig};
+use crate::history::disk::Disk;
+use crate::history::retention::RetentionSettings;
+use crate::history::{Layout, Settings};
+use crate::lens::ValuePolicy;
+use crate::metrics::{Metrics, Subtrees};
+use crate::query::{Engine, Limits};
+use crate::serve::http::{self, AppState, Hosts, Readiness, SnapshotRefused};
+
+pub use self::supervisor::watch_config;
+
+/// Requests to a pipeline that may wait.
+const REQUESTS_MAX: usize = 16;
+const DISK_EVERY: Duration = Duration::from_secs(10);
+
+/// Runs the agent until it is told to stop. True where every ensemble was stopped in order.
+///
+/// # Errors
+/// Where it cannot even begin: the folder cannot be made, the value policy is wrong, the door is taken.
+pub async fn run(config: Config) -> anyhow::Result<bool> {
+    let layout = Layout::new(&config.data_dir);
+    let key = hash_key::load_or_create(&layout)?;
+    let policy = Arc::new(ValuePolicy::new(&config.values, key).context("the value policy")?);
+    let subtrees = Subtrees::new(&config.subtrees, config.subtrees_max);
+    let metrics = Metrics::new(subtrees.clone()).context("the metrics")?;
+    let subtrees = Arc::new(subtrees);
+    let (status, states) = (Status::default(), States::default());
+    let (stop, stopped) = watch::channel(false);
+
+    let engine = engine(&config, &states)?;
+    let listener = match config.http.address() {
+        Some(address) => Some(http::bind(address).await?),
+        None => None,
+    };
+    let bound = listener.as_ref().map(tokio::net::TcpListener::local_addr).transpose()?;
+    let door = match bound {
+        Some(address) => Some(OpenDoor::open(layout.dir(), address).context("the agent's token")?),
+        None => None,
+    };
+
+    let mut requests = Vec::new();
+    let mut supervisors = tokio::task::JoinSet::new();
+    let mut helpers = tokio::task::JoinSet::new();
+    for ensemble in &config.ensembles {
+        let (sender, receiver) = mpsc::channel(REQUESTS_MAX);
+        requests.push((ensemble.name.clone(), sender));
+        let cluster_metrics = metrics.cluster(&ensemble.name);
+        cluster_metrics.read_budget(ensemble.budget.znodes_per_second, ensemble.budget.bytes_per_second);
+        let upkeep: Arc<Mutex<()>> = Arc::default();
+        helpers.spawn(lag::measure(ensemble.servers.clone(), cluster_metrics.clone(), stopped.clone()));
+        helpers.spawn(upkeep::look_after(
+            ensemble.name.clone(),
+            layout.clone(),
+            states.clone(),
+            retention(&config),
+            upkeep.clone(),
+            stopped.clone(),
+        ));
+        let supervisor = Supervisor {
+            ensemble: ensemble.clone(),
+            layout: layout.clone(),
+            settings: settings(&config),
+            policy: policy.clone(),
+            subtrees: subtrees.clone(),
+            metrics: cluster_metrics,
+            status: status.clone(),
+            states: states.clone(),
+            upkeep,
+            requests: receiver,
+            stop: stopped.clone(),
+        };
+        supervisors.spawn(supervisor.run());
+    }
+    helpers.spawn(measure_disk(layout.clone(), config.retention.free_space_floor, metrics.clone(), stopped.clone()));
+
+    let (close, closed) = oneshot::channel::<()>();
+    let served = listener.zip(bound).map(|(listener, address)| {
+        let token = door.as_ref().map(|open| open.door.token.clone()).unwrap_or_default();
+        let app = app_state(engine, &metrics, &status, requests, token, address);
+        tracing::info!(%address, "HTTP: /metrics, /healthz, /readyz, POST /sql");
+        tokio::spawn(http::serve(listener, http::router(app), async {
+            let _ = closed.await;
+        }))
+    });
+    for EnsembleConfig { name, servers, scope, .. } in &config.ensembles {
+        tracing::info!(cluster = name, servers = servers.join(","), scope, "recording into {}", layout.dir().display());
+    }
+
+    wait_for_end(&mut supervisors, &status).await?;
+    tracing::info!("stopping: draining, flushing");
+    let _ = stop.send(true);
+    let mut in_order = status.all().iter().all(|(_, condition)| !matches!(condition, Condition::Failed(_)));
+    while let Some(ended) = supervisors.join_next().await {
+        in_order &= ended.unwrap_or(false);
+    }
+    drop(close);
+    if let Some(served) = served {
+        // A query that is still being answered must not keep the process.
+        let _ = tokio::time::timeout(Duration::from_secs(2), served).await;
+    }
+    helpers.shutdown().await;
+    drop(door);
+    tracing::info!("stopped");
+    Ok(in_order)
+}
+
+/// Waits for a signal, or until no ensemble can go on without the operator.
+async fn wait_for_end(supervisors: &mut tokio::task::JoinSet<bool>, status: &Status) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            ended = supervisors.join_next() => {
+                if let Some(Err(error)) = &ended {
+                    tracing::error!(%error, "an ensemble's supervisor ended unexpectedly");
+                }
+                if supervisors.is_empty() {
+                    let all = status.all();
+                    let failed: Vec<String> = all.iter().map(|(cluster, why)| format!("{cluster}: {why}")).collect();
+                    anyhow::bail!("no ensemble can be recorded ({})", failed.join("; "));
+                }
+            }
+        }
+    }
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::warn!("second signal: ending at once; what is recorded is safe");
+        std::process::exit(130);
+    });
+    Ok(())
+}
+
+fn engine(config: &Config, states: &States) -> anyhow::Result<Engine> {
+    let states = states.clone();
+    let limits = Limits {
+        memory_bytes_max: usize::try_from(config.query.memory_bytes_max).unwrap_or(usize::MAX),
+        time_max: config.query.time_max,
+        rows_max: config.query.rows_max,
+        spill_bytes_max: config.query.spill_bytes_max,
+        ..Limits::default()
+    };
+    let spill = config.data_dir.join(".spill");
+    Ok(Engine::new(Arc::new(move || Ok(states.views())), limits, &spill)?)
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        flush_after: config.flush.age_max,
+        flush_bytes_max: usize::try_from(config.flush.bytes_max).unwrap_or(usize::MAX),
+        free_space_floor_percent: (config.retention.free_space_floor * 100.0).round().clamp(0.0, 100.0) as u8,
+        ..Settings::default()
+    }
+}
+
+fn retention(config: &Config) -> RetentionSettings {
+    let days = config.retention.age_max.map_or(u64::from(u32::MAX), |age| age.as_secs().div_ceil(86_400));
+    RetentionSettings {
+        days_max: u32::try_from(days).unwrap_or(u32::MAX),
+        bytes_max: config.retention.bytes_max.unwrap_or(u64::MAX),
+        ..RetentionSettings::default()
+    }
+}
+
+fn app_state(
+    engine: Engine,
+    metrics: &Metrics,
+    status: &Status,
+    requests: Vec<(String, mpsc::Sender<Request>)>,
+    token: String,
+    address: std::net::SocketAddr,
+) -> AppState {
+    let (metrics, ready, health) = (metrics.clone(), status.clone(), status.clone());
+    let requests = Arc::new(requests);
+    AppState {
+        engine,
+        metrics: Arc::new(move || metrics.render()),
+        health: Arc::new(move || {
+            let failed = health.all().into_iter().filter(|(_, condition)| matches!(condition, Condition::Failed(_)));
+            let failed: Vec<String> = failed.map(|(cluster, condition)| format!("{cluster}: {condition}")).collect();
+            if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
+        }),
+        ready: Arc::new(move || {
+            let all = ready.all().into_iter();
+            all.map(|(cluster, condition)| Readiness {
+                cluster,
+                ready: condition.is_ready(),
+                reason: condition.to_string(),
+            })
+            .collect()
+        }),
+        snapshot: Arc::new(move |given| {
+            let (requests, right) = (requests.clone(), !token.is_empty() && given.as_deref() == Some(token.as_str()));
+            Box::pin(async move {
+                if !right {
+                    return Err(SnapshotRefused::Unauthorised);
+                }
+                snapshot_all(&requests).await.map_err(SnapshotRefused::Failed)
+            })
+        }),
+        hosts: Hosts::new(address, []),
+        version: env!("CARGO_PKG_VERSION"),
+    }
+}
+
+/// Snapshots every ensemble, each in its pipeline; gives a line each, or the first failure.
+async fn snapshot_all(requests: &[(String, mpsc::Sender<Request>)]) -> Result<String, String> {
+    let mut lines = String::new();
+    for (cluster, sender) in requests {
+        let (done, finished) = oneshot::channel();
+        let answer = Box::new(move |result| {
+            let _ = done.send(result);
+        });
+        let gone = || format!("{cluster} is not being recorded");
+        sender.send(Request::Snapshot(answer)).await.map_err(|_| gone())?;
+        let seq = finished.await.map_err(|_| gone())??;
+        lines.push_str(&format!("{cluster}: snapshot at seq {seq}\n"));
+    }
+    Ok(lines)
+}
+
+/// Shows the room on the history's disk, until it is stopped.
+async fn measure_disk(layout: Layout, floor: f64, metrics: Metrics, mut stop: watch::Receiver<bool>) {
+    loop {
+        if let Ok(space) = Disk::new().space(layout.dir()) {
+            metrics.disk(space.free_bytes, (space.total_bytes as f64 * floor) as u64);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(DISK_EVERY) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+}

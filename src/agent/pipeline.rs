@@ -1,0 +1,478 @@
+//! One ensemble's pipeline: observations in, recorded rows out. Decides nothing about changes (that is `tree`) and
+//! nothing about durability (that is the recorder); it keeps their order.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::observing::Observing;
+use super::status::{Condition, Status};
+use super::sweep::Sweep;
+use crate::history::disk::Disk;
+use crate::history::snapshots::{SPILL_BYTES_MAX, SnapshotRow, ValueSpill, write_snapshot};
+use crate::history::{
+    CoverageEntry, Entry, Layout, RecorderGone, RecorderHandle, Sighting, SightingEvent, SnapshotAt, SnapshotRequest, State,
+};
+use crate::lens::ValuePolicy;
+use crate::metrics::{ClusterMetrics, QueueMetrics, Subtrees};
+use crate::source::watch::{Command, Identity};
+use crate::tree::{Effect, Tree, Znode};
+use crate::zk::{Change, ChangeKind, Ended, Micros, Observation, ScanReason, Source, ZkPath, Zxid};
+
+/// Wishes of `tree` that wait until the source takes them; beyond that the next sweep has to see to it.
+const COMMANDS_WAITING_MAX: usize = 100_000;
+/// Znodes by which an ensemble is recognised.
+const OLDEST: usize = 16;
+
+/// What a pipeline needs of its surroundings; made by the supervisor.
+pub struct Parts {
+    pub cluster: String,
+    pub scope: ZkPath,
+    pub incarnation: i32,
+    pub layout: Layout,
+    pub state: Arc<State>,
+    pub recorder: RecorderHandle,
+    pub policy: Arc<ValuePolicy>,
+    pub subtrees: Arc<Subtrees>,
+    pub metrics: ClusterMetrics,
+    pub status: Status,
+    pub commands: mpsc::Sender<Command>,
+    pub identity: Arc<Mutex<Identity>>,
+    /// Held by whatever rewrites recorded days or writes snapshots: one at a time.
+    pub upkeep: Arc<Mutex<()>>,
+    /// The bound of the source's ordered queue, and so of the events that wait for their answer.
+    pub queue_items_max: usize,
+    pub acl_every: Duration,
+    pub acl_first_per_second: f64,
+}
+
+/// The tree of one ensemble and everything that hangs on its stream.
+pub struct Pipeline {
+    parts: Parts,
+    tree: Tree,
+    observing: Observing,
+    sweep: Sweep,
+    spill: Option<ValueSpill>,
+    waiting: VecDeque<Command>,
+    effects: Vec<Effect>,
+    changes: Vec<Change>,
+    sightings: Vec<Sighting>,
+    coverage: Vec<CoverageEntry>,
+    last_heard: Micros,
+    scan_started: Option<Instant>,
+    /// Rows whose recording began before this pipeline: the start's snapshot is due even if nothing changed.
+    snapshot_due: bool,
+    snapshot_day: i32,
+    blind_since: Option<Instant>,
+    pending_queue: QueueMetrics,
+    recorder_queue: QueueMetrics,
+}
+
+impl Pipeline {
+    /// `tree` is restored from the history, or empty.
+    pub fn new(parts: Parts, tree: Tree, recorded: Zxid) -> Self {
+        let observing = Observing::new(parts.scope.clone(), parts.incarnation, recorded);
+        let sweep = Sweep::new(parts.acl_every, parts.acl_first_per_second);
+        let pending_queue = parts.metrics.queue("tree_pending", parts.queue_items_max);
+        let recorder_queue = parts.metrics.queue("recorder", parts.recorder.queue_capacity());
+        parts.metrics.gap_open.set(1);
+        let mut pipeline = Self {
+            parts,
+            tree,
+            observing,
+            sweep,
+            spill: None,
+            waiting: VecDeque::new(),
+            effects: Vec::new(),
+            changes: Vec::new(),
+            sightings: Vec::new(),
+            coverage: Vec::new(),
+            last_heard: Micros::default(),
+            scan_started: None,
+            snapshot_due: true,
+            snapshot_day: 0,
+            blind_since: Some(Instant::now()),
+            pending_queue,
+            recorder_queue,
+        };
+        pipeline.remember_identity();
+        pipeline
+    }
+
+    /// Takes one batch of the stream to the recorder.
+    pub async fn take(&mut self, batch: Vec<Observation>) -> Result<(), RecorderGone> {
+        let mut snapshot = false;
+        for observation in batch {
+            snapshot |= self.observe(observation).await?;
+        }
+        if let Some(progress) = self.progress() {
+            self.coverage.push(progress);
+        }
+        self.record().await?;
+        if snapshot {
+            self.snapshot(None).await?;
+        }
+        self.wish();
+        let metrics = &self.parts.metrics;
+        metrics.znodes.set(gauge(self.tree.len()));
+        metrics.ephemerals.set(gauge(self.tree.ephemerals()));
+        metrics.data_bytes.set(i64::try_from(self.tree.data_bytes()).unwrap_or(i64::MAX));
+        metrics.unreadable_paths.set(gauge(self.observing.unreadable()));
+        self.pending_queue.depth.set(gauge(self.tree.pending()));
+        self.recorder_queue.depth.set(gauge(self.parts.recorder.queue_len()));
+        Ok(())
+    }
+
+    /// What is due by the clock: the ACL sweep, the daily snapshot, wishes that waited.
+    pub async fn tick(&mut self) -> Result<(), RecorderGone> {
+        let now = Instant::now();
+        self.count_gap();
+        if self.observing.is_open() && self.sweep.is_due(now) {
+            self.sweep.start(self.tree.iter().map(|znode| znode.path), Micros::now(), now);
+        }
+        for _ in 0..self.sweep.allowance(now) {
+            let Some(path) = self.sweep.pop() else { break };
+            if let Err(full) = self.parts.commands.try_send(Command::ReadAcl(path)) {
+                if let mpsc::error::TrySendError::Full(Command::ReadAcl(path)) = full {
+                    self.sweep.unpop(path);
+                }
+                break;
+            }
+        }
+        if let Some(done) = self.sweep.finish(now) {
+            self.swept(done).await?;
+        }
+        self.wish();
+        if self.observing.is_open() && self.snapshot_day != 0 && Micros::now().day() > self.snapshot_day {
+            self.snapshot(None).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes a snapshot of the tree as it is now, after everything that was sent to the recorder before.
+    /// `done` hears of its end: the seq, or why there is none.
+    pub async fn snapshot(&mut self, done: Option<SnapshotDone>) -> Result<(), RecorderGone> {
+        if !self.observing.is_open() {
+            if let Some(done) = done {
+                done(Err(format!("the tree of {} is not complete: the agent is not watching it now", self.parts.cluster)));
+            }
+            return Ok(());
+        }
+        self.snapshot_due = false;
+        self.snapshot_day = Micros::now().day();
+        let rows: Vec<SnapshotRow> = self.tree.iter().map(snapshot_row).collect();
+        let spill = self.spill.take();
+        let (layout, state, cluster) = (self.parts.layout.clone(), self.parts.state.clone(), self.parts.cluster.clone());
+        let upkeep = self.parts.upkeep.clone();
+        let write = move |at: SnapshotAt| {
+            let began = Instant::now();
+            let znodes = rows.len();
+            let result = {
+                // Not beside a compaction, a retention or a redaction.
+                let _alone = upkeep.lock().unwrap_or_else(PoisonError::into_inner);
+                write_snapshot(&Disk::new(), &layout, &state, &at, rows.into_iter(), spill)
+            };
+            match &result {
+                Ok(_) => tracing::info!(cluster, seq = at.seq, znodes, took = ?began.elapsed(), "snapshot written"),
+                Err(error) => tracing::error!(cluster, %error, "the snapshot could not be written"),
+            }
+            if let Some(done) = done {
+                done(result.map(|_| at.seq).map_err(|error| error.to_string()));
+            }
+        };
+        let request = SnapshotRequest {
+            incarnation: self.parts.incarnation,
+            position: self.tree.greatest_zxid(),
+            then: Box::new(write),
+        };
+        self.parts.recorder.send(Entry::Snapshot(request)).await
+    }
+
+    /// Records that observing stopped where it was last heard, for an end that the stream itself did not tell.
+    pub async fn end(&mut self, ended: Ended) -> Result<(), RecorderGone> {
+        self.observing.ended(self.last_heard, ended, &mut self.coverage);
+        self.record().await
+    }
+
+    async fn observe(&mut self, observation: Observation) -> Result<bool, RecorderGone> {
+        let mut answered_acl = false;
+        let mut ended = None;
+        let mut at = None;
+        match &observation {
+            Observation::Event(event) => at = Some(event.heard_at),
+            Observation::Read { heard_at, .. }
+            | Observation::Exists { heard_at, .. }
+            | Observation::Children { heard_at, .. }
+            | Observation::ScanFinished { heard_at } => at = Some(*heard_at),
+            Observation::Acl { heard_at, .. } => {
+                at = Some(*heard_at);
+                answered_acl = true;
+            }
+            Observation::ScanStarted { reason, .. } => {
+                if *reason == ScanReason::Bootstrap {
+                    // A first look that was cut short leaves nothing to compare with: begin anew.
+                    self.tree = Tree::new(self.parts.scope.clone(), self.parts.incarnation);
+                }
+                self.spill = None;
+                self.scan_started = Some(Instant::now());
+                self.parts.status.set(&self.parts.cluster, Condition::Scanning);
+            }
+            Observation::Disconnected { last_heard, ended: why } => ended = Some((*last_heard, *why)),
+        }
+        if let Some(at) = at {
+            self.last_heard = self.last_heard.max(at);
+        }
+        let mut effects = std::mem::take(&mut self.effects);
+        self.tree.apply(observation, &mut effects);
+        let mut snapshot = false;
+        for effect in effects.drain(..) {
+            snapshot |= self.follow(effect).await?;
+        }
+        self.effects = effects;
+        if let Some((last_heard, why)) = ended {
+            // Rows first: what was heard before the end belongs before it.
+            self.record().await?;
+            self.observing.ended(last_heard, why, &mut self.coverage);
+            self.sweep.disconnected();
+            self.waiting.clear();
+            self.remember_identity();
+            self.set_live(false);
+            if why != Ended::Stopped {
+                self.parts.status.set(&self.parts.cluster, Condition::Disconnected);
+                tracing::warn!(cluster = self.parts.cluster, reason = why.as_str(), %last_heard, "a gap begins");
+            }
+        }
+        if answered_acl && let Some(done) = self.sweep.answered(Instant::now()) {
+            self.swept(done).await?;
+        }
+        Ok(snapshot)
+    }
+
+    /// Carries one effect out; tells whether a snapshot is due.
+    async fn follow(&mut self, effect: Effect) -> Result<bool, RecorderGone> {
+        match effect {
+            Effect::Change(change) => self.change(change),
+            Effect::ReadAcl(path) => self.want(Command::ReadAcl(path)),
+            Effect::Reread(path) => self.want(Command::Reread(path)),
+            Effect::Value { path, stat, data } => self.spill(path, &stat, data),
+            Effect::Unreadable(path) => {
+                tracing::warn!(cluster = self.parts.cluster, %path, "cannot be read: not covered");
+                self.observing.unreadable_path(path, self.last_heard, &mut self.coverage);
+            }
+            Effect::Readable(path) => self.observing.readable_path(path, self.last_heard, &mut self.coverage),
+            Effect::ScanFinished { reason, missed_at_least, needs_snapshot, greatest_zxid } => {
+                self.record().await?;
+                let entry = self.observing.scanned(self.last_heard, greatest_zxid, missed_at_least);
+                self.coverage.push(entry);
+                self.sighted_owners(self.last_heard);
+                self.sweep.scanned(Instant::now());
+                let took = self.scan_started.take().map(|started| started.elapsed()).unwrap_or_default();
+                self.parts.metrics.rescans(reason).inc();
+                self.parts.metrics.rescan_seconds.observe(took.as_secs_f64());
+                self.parts.metrics.missed.inc_by(u64::try_from(missed_at_least).unwrap_or(0));
+                self.set_live(true);
+                self.parts.status.set(&self.parts.cluster, Condition::Live);
+                tracing::info!(
+                    cluster = self.parts.cluster,
+                    reason = reason.as_str(),
+                    znodes = self.tree.len(),
+                    missed_at_least,
+                    ?took,
+                    zxid = %greatest_zxid,
+                    "the tree is complete: recording"
+                );
+                self.subtrees();
+                return Ok(needs_snapshot || self.snapshot_due);
+            }
+        }
+        Ok(false)
+    }
+
+    fn change(&mut self, mut change: Change) {
+        if let Some(data) = change.data.take() {
+            let recorded = self.parts.policy.apply(&change.path, data);
+            change.data = recorded.data;
+            change.data_length = recorded.data_length;
+            change.data_hash = recorded.data_hash;
+        }
+        self.observing.row(change.zxid);
+        let metrics = &self.parts.metrics;
+        metrics.changes(change.kind, change.evidence).inc();
+        metrics.missed.inc_by(u64::try_from(change.missed).unwrap_or(0));
+        metrics.subtree(&change.path).changes.inc();
+        if change.kind == ChangeKind::Created && change.ephemeral_owner != 0 {
+            self.sightings.push(sighting(&change, change.ephemeral_owner));
+        }
+        self.changes.push(change);
+    }
+
+    fn spill(&mut self, path: ZkPath, stat: &crate::zk::Stat, data: bytes::Bytes) {
+        let recorded = self.parts.policy.apply(&path, data);
+        let (layout, cluster) = (&self.parts.layout, &self.parts.cluster);
+        let spill = self.spill.get_or_insert_with(|| ValueSpill::new(&Disk::new(), layout, cluster, SPILL_BYTES_MAX));
+        let pushed = spill.push(
+            &path,
+            stat.czxid,
+            stat.version,
+            stat.mzxid,
+            recorded.data.as_deref(),
+            recorded.data_length,
+            recorded.data_hash,
+        );
+        if let Err(error) = pushed {
+            tracing::error!(cluster, %path, %error, "the next snapshot will lack this value");
+        }
+    }
+
+    /// Sessions that hold ephemerals when a scan is done are alive.
+    fn sighted_owners(&mut self, at: Micros) {
+        let owners: BTreeSet<i64> =
+            self.tree.iter().map(|znode| znode.stat.ephemeral_owner).filter(|owner| *owner != 0).collect();
+        self.sightings.extend(owners.into_iter().map(|session_id| Sighting {
+            incarnation: self.parts.incarnation,
+            session_id,
+            event: SightingEvent::Seen,
+            time: at,
+            zxid: None,
+            timeout_ms: None,
+            address: None,
+            source: Source::Rescan,
+        }));
+    }
+
+    async fn swept(&mut self, (since, first): (Micros, bool)) -> Result<(), RecorderGone> {
+        let entry = self.observing.swept(since);
+        self.coverage.push(entry);
+        self.record().await?;
+        tracing::debug!(cluster = self.parts.cluster, "every ACL was read");
+        if first {
+            // The snapshot of the start was written before the ACLs were known.
+            self.snapshot(None).await?;
+        }
+        Ok(())
+    }
+
+    fn want(&mut self, command: Command) {
+        if self.waiting.len() < COMMANDS_WAITING_MAX {
+            self.waiting.push_back(command);
+        }
+    }
+
+    fn wish(&mut self) {
+        while let Some(command) = self.waiting.pop_front() {
+            if let Err(mpsc::error::TrySendError::Full(command)) = self.parts.commands.try_send(command) {
+                self.waiting.push_front(command);
+                break;
+            }
+        }
+    }
+
+    /// How far everything has been heard *and* has its row on the way.
+    fn progress(&self) -> Option<CoverageEntry> {
+        let pending = self.tree.pending() > 0;
+        let time = match self.changes.last() {
+            Some(last) if pending => last.observed_at,
+            None if pending => return None,
+            _ => self.last_heard,
+        };
+        self.observing.progress(time)
+    }
+
+    async fn record(&mut self) -> Result<(), RecorderGone> {
+        let recorder = &self.parts.recorder;
+        if !self.changes.is_empty() {
+            recorder.send(Entry::Changes(std::mem::take(&mut self.changes))).await?;
+        }
+        if !self.sightings.is_empty() {
+            recorder.send(Entry::Sightings(std::mem::take(&mut self.sightings))).await?;
+        }
+        for entry in self.coverage.drain(..) {
+            recorder.send(Entry::Coverage(entry)).await?;
+        }
+        Ok(())
+    }
+
+    fn remember_identity(&mut self) {
+        let newest = self.tree.iter().max_by_key(|znode| znode.stat.newest_zxid());
+        let identity = Identity {
+            greatest_zxid: newest.as_ref().map(|znode| znode.stat.newest_zxid()).unwrap_or_default(),
+            newest: newest.map(|znode| znode.path),
+            oldest: self.tree.oldest(OLDEST),
+        };
+        *self.parts.identity.lock().unwrap_or_else(PoisonError::into_inner) = identity;
+    }
+
+    /// Counts the operator's subtrees anew.
+    pub fn subtrees(&self) {
+        let subtrees = &self.parts.subtrees;
+        let mut totals = vec![(0usize, 0i64); subtrees.labels().count()];
+        for znode in self.tree.iter() {
+            if let Some((znodes, bytes)) = totals.get_mut(subtrees.place(&znode.path)) {
+                *znodes += 1;
+                *bytes += i64::from(znode.stat.data_length);
+            }
+        }
+        for (place, (znodes, bytes)) in totals.into_iter().enumerate() {
+            if let Some(series) = self.parts.metrics.subtree_at(place) {
+                series.znodes.set(gauge(znodes));
+                series.bytes.set(bytes);
+            }
+        }
+    }
+
+    fn set_live(&mut self, live: bool) {
+        self.parts.metrics.gap_open.set(i64::from(!live));
+        self.count_gap();
+        self.blind_since = (!live).then(Instant::now);
+    }
+
+    /// Adds what has passed of an open gap to its counter.
+    fn count_gap(&mut self) {
+        if let Some(since) = &mut self.blind_since {
+            self.parts.metrics.gap_seconds.inc_by(since.elapsed().as_secs_f64());
+            *since = Instant::now();
+        }
+    }
+}
+
+fn gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// Hears how a snapshot ended: its seq, or why there is none.
+pub type SnapshotDone = Box<dyn FnOnce(Result<i64, String>) + Send>;
+
+fn sighting(change: &Change, session_id: i64) -> Sighting {
+    Sighting {
+        incarnation: change.incarnation,
+        session_id,
+        event: SightingEvent::Seen,
+        time: change.time,
+        zxid: change.zxid,
+        timeout_ms: None,
+        address: None,
+        source: change.source,
+    }
+}
+
+fn snapshot_row(znode: Znode) -> SnapshotRow {
+    let (stat, known) = (znode.stat, znode.known);
+    SnapshotRow {
+        path: znode.path,
+        czxid: known.czxid.then_some(stat.czxid),
+        mzxid: known.mzxid.then_some(stat.mzxid),
+        pzxid: known.pzxid.then_some(stat.pzxid),
+        ctime: (known.czxid && stat.ctime.0 != 0).then_some(stat.ctime),
+        mtime: (known.mzxid && stat.mtime.0 != 0).then_some(stat.mtime),
+        version: known.version.then_some(stat.version),
+        cversion: known.cversion.then_some(stat.cversion),
+        aversion: Some(stat.aversion),
+        ephemeral_owner: stat.ephemeral_owner,
+        node_type: znode.node_type,
+        num_children: stat.num_children,
+        acl: znode.acl,
+        data_length: known.mzxid.then_some(stat.data_length),
+    }
+}

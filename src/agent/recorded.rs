@@ -1,0 +1,49 @@
+//! Counts what the recorder tells.
+
+use crate::history::{RecorderEvent, View};
+use crate::history::layout::Table;
+use crate::metrics::ClusterMetrics;
+use crate::zk::Micros;
+
+/// Called on the recorder's threads: atomic steps only.
+pub fn count(metrics: &ClusterMetrics, event: &RecorderEvent) {
+    match event {
+        RecorderEvent::Recorded { oldest_heard_at, last_zxid, last_time, .. } => {
+            metrics.wal_frames.inc();
+            let now = Micros::now();
+            if let Some(heard_at) = oldest_heard_at {
+                metrics.record_seconds.observe(seconds(now, *heard_at).max(0.0));
+            }
+            if let Some(zxid) = last_zxid {
+                metrics.recorded_last_zxid.set(metrics.recorded_last_zxid.get().max(zxid.0));
+                metrics.server_last_zxid.set(metrics.server_last_zxid.get().max(zxid.0));
+            }
+            if let Some(time) = last_time {
+                metrics.capture_lag_seconds.set(seconds(now, *time));
+            }
+        }
+        RecorderEvent::Fsynced(took) => metrics.wal_fsync_seconds.observe(took.as_secs_f64()),
+        RecorderEvent::WalBytes(bytes) => metrics.wal_bytes.set(i64::try_from(*bytes).unwrap_or(i64::MAX)),
+        RecorderEvent::Flushed { table, took, .. } => {
+            if *table == Table::Changes {
+                metrics.flushes.inc();
+            }
+            metrics.flush_seconds.observe(took.as_secs_f64());
+        }
+        RecorderEvent::Failed(_) => {}
+    }
+}
+
+/// The parts that a history holds now.
+pub fn count_parts(metrics: &ClusterMetrics, view: &View) {
+    for table in Table::ALL {
+        let parts = view.parts(table);
+        let series = metrics.table(table.as_str());
+        series.parts.set(i64::try_from(parts.len()).unwrap_or(i64::MAX));
+        series.bytes.set(i64::try_from(parts.iter().map(|part| part.bytes).sum::<u64>()).unwrap_or(i64::MAX));
+    }
+}
+
+fn seconds(now: Micros, then: Micros) -> f64 {
+    (now.0 - then.0) as f64 / 1e6
+}

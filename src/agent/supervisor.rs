@@ -1,0 +1,332 @@
+//! Keeps one ensemble's pipeline running: opens the history, restores the tree, starts source and recorder, and begins
+//! anew after whatever can heal by itself. A pipeline that cannot says so and leaves the others alone.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::notices::Notices;
+use super::pipeline::{Parts, Pipeline, SnapshotDone};
+use super::recorded;
+use super::restore::restore;
+use super::states::States;
+use super::status::{Condition, Status};
+use crate::config::EnsembleConfig;
+use crate::history::{Entry, History, HistoryError, Layout, RecorderEvent, Settings};
+use crate::lens::ValuePolicy;
+use crate::metrics::{ClusterMetrics, Subtrees};
+use crate::source::watch::{self as source, Identity, Ports, ReadBudget, SourceError, WatchConfig};
+use crate::tree::Tree;
+use crate::zk::{Ended, ScanReason, ZkPath, Zxid};
+
+/// Batches of observations between source and pipeline.
+const OBSERVATION_BATCHES_MAX: usize = 64;
+const COMMANDS_MAX: usize = 1024;
+/// The bound of the ordered queue of a source.
+const QUEUE_ITEMS_MAX: usize = 262_144;
+/// How often the pipeline looks at the clock.
+const TICK: Duration = Duration::from_millis(50);
+/// Operator-listed subtrees are counted anew this often.
+const SUBTREES_EVERY: Duration = Duration::from_secs(30);
+/// How long to wait before a history that could not be written is opened again.
+const REOPEN_AFTER: Duration = Duration::from_secs(2);
+
+/// A request to a running pipeline.
+pub enum Request {
+    Snapshot(SnapshotDone),
+    /// Everything recorded so far goes into parts.
+    Flush(tokio::sync::oneshot::Sender<()>),
+}
+
+/// Everything that one ensemble's pipeline is made from.
+pub struct Supervisor {
+    pub ensemble: EnsembleConfig,
+    pub layout: Layout,
+    pub settings: Settings,
+    pub policy: Arc<ValuePolicy>,
+    pub subtrees: Arc<Subtrees>,
+    pub metrics: ClusterMetrics,
+    pub status: Status,
+    pub states: States,
+    pub upkeep: Arc<Mutex<()>>,
+    pub requests: mpsc::Receiver<Request>,
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Why a pipeline ended without being asked to.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error("{0}")]
+    Task(String),
+}
+
+impl Supervisor {
+    /// Runs until it is stopped, or until only the operator can help. True where it was stopped in order.
+    pub async fn run(mut self) -> bool {
+        let cluster = self.ensemble.name.clone();
+        let mut new_incarnation = self.ensemble.new_incarnation;
+        loop {
+            let broken = match self.once(new_incarnation).await {
+                Ok(()) => {
+                    self.status.set(&cluster, Condition::Stopped);
+                    return true;
+                }
+                Err(broken) => broken,
+            };
+            self.metrics.recording.set(0);
+            self.metrics.gap_open.set(1);
+            // The new incarnation begins once; what follows goes on with it.
+            new_incarnation &= !self.has_begun_incarnation();
+            let cause = broken.to_string();
+            if let Broken::Source(_) | Broken::History(HistoryError::Locked { .. } | HistoryError::NewerFormat { .. }) = broken
+            {
+                tracing::error!(cluster, cause, "stopped");
+                self.status.set(&cluster, Condition::Failed(cause));
+                return false;
+            }
+            if self.status.set(&cluster, Condition::Paused(cause.clone())) {
+                tracing::error!(cluster, cause, "recording is paused; trying again");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(REOPEN_AFTER) => {}
+                () = told(&mut self.stop) => {
+                    self.status.set(&cluster, Condition::Stopped);
+                    return true;
+                }
+            }
+        }
+    }
+
+    fn has_begun_incarnation(&self) -> bool {
+        self.states.get(&self.ensemble.name).is_some()
+    }
+
+    /// From opening the history to its orderly end.
+    async fn once(&mut self, new_incarnation: bool) -> Result<(), Broken> {
+        let cluster = self.ensemble.name.clone();
+        let scope = ZkPath::from(self.ensemble.scope.as_str());
+        if !matches!(self.status.get(&cluster), Some(Condition::Paused(_))) {
+            self.status.set(&cluster, Condition::Opening);
+        }
+        let (layout, settings) = (self.layout.clone(), self.settings.clone());
+        let name = cluster.clone();
+        let opened = blocking(move || open(&layout, &name, settings, &scope, new_incarnation)).await?;
+        let Opened { history, tree, incarnation, greatest, first } = opened;
+        let state = history.state();
+        self.states.set(&cluster, state.clone());
+        log_opened(&cluster, incarnation, greatest, first);
+
+        let failure: Arc<Mutex<Option<HistoryError>>> = Arc::default();
+        let (recorder, recorder_thread) = {
+            let (metrics, failure) = (self.metrics.clone(), failure.clone());
+            history.record(move |event| match event {
+                RecorderEvent::Failed(error) => {
+                    *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                }
+                event => recorded::count(&metrics, &event),
+            })
+        };
+        self.metrics.recording.set(1);
+
+        let identity: Arc<Mutex<Identity>> = Arc::default();
+        let (observations_in, mut observations) = mpsc::channel(OBSERVATION_BATCHES_MAX);
+        let (commands, commands_out) = mpsc::channel(COMMANDS_MAX);
+        let (stop_source, source_stop) = watch::channel(false);
+        let watch_config = watch_config(&self.ensemble);
+        let budget = watch_config.budget;
+        let mut pipeline = Pipeline::new(
+            Parts {
+                cluster: cluster.clone(),
+                scope: watch_config.scope.clone(),
+                incarnation,
+                layout: self.layout.clone(),
+                state: state.clone(),
+                recorder: recorder.clone(),
+                policy: self.policy.clone(),
+                subtrees: self.subtrees.clone(),
+                metrics: self.metrics.clone(),
+                status: self.status.clone(),
+                commands,
+                identity: identity.clone(),
+                upkeep: self.upkeep.clone(),
+                queue_items_max: QUEUE_ITEMS_MAX,
+                acl_every: self.ensemble.acl_sweep.unwrap_or(Duration::MAX),
+                acl_first_per_second: budget.znodes_per_second,
+            },
+            tree,
+            greatest,
+        );
+        let notices = Notices::new(cluster.clone(), self.metrics.clone(), self.status.clone(), QUEUE_ITEMS_MAX);
+        let ports = Ports {
+            observations: observations_in,
+            commands: commands_out,
+            stop: source_stop,
+            notify: Arc::new(move |notice| notices.hear(notice)),
+            identity: Arc::new(move || identity.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+        };
+        let source = tokio::spawn(source::run(watch_config, first, ports));
+
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut count = tokio::time::interval(SUBTREES_EVERY);
+        let mut stopping = false;
+        let gone = loop {
+            let step = tokio::select! {
+                batch = observations.recv() => match batch {
+                    Some(batch) => pipeline.take(batch).await,
+                    None => break false,
+                },
+                _ = tick.tick() => pipeline.tick().await,
+                _ = count.tick() => {
+                    pipeline.subtrees();
+                    recorded::count_parts(&self.metrics, &state.view());
+                    Ok(())
+                }
+                Some(request) = self.requests.recv() => match request {
+                    Request::Snapshot(done) => pipeline.snapshot(Some(done)).await,
+                    Request::Flush(done) => recorder.send(Entry::Flush(done)).await,
+                },
+                () = told(&mut self.stop), if !stopping => {
+                    stopping = true;
+                    let _ = stop_source.send(true);
+                    Ok(())
+                }
+            };
+            if step.is_err() {
+                break true;
+            }
+        };
+        if gone {
+            // The recorder has failed: nothing can be recorded, so nothing is watched.
+            let _ = stop_source.send(true);
+            source.abort();
+            let _ = source.await;
+            drop(pipeline);
+            drop(recorder);
+            join(recorder_thread).await?;
+            let failure = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+            return Err(match failure {
+                Some(error) => error.into(),
+                None => Broken::Task("the recorder has stopped".to_owned()),
+            });
+        }
+        let ended = source.await;
+        let why = match &ended {
+            Ok(Ok(())) => Ended::Stopped,
+            Ok(Err(SourceError::AuthFailed { .. })) => Ended::AuthFailed,
+            _ => Ended::Disconnected,
+        };
+        let stopped = async {
+            pipeline.end(why).await?;
+            let (done, finished) = tokio::sync::oneshot::channel();
+            recorder.send(Entry::Stop(done)).await?;
+            let _ = finished.await;
+            Ok::<_, crate::history::RecorderGone>(())
+        };
+        let stopped = stopped.await;
+        drop(pipeline);
+        drop(recorder);
+        join(recorder_thread).await?;
+        if stopped.is_err()
+            && let Some(error) = failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+        {
+            return Err(error.into());
+        }
+        match ended {
+            Ok(result) => Ok(result?),
+            Err(error) => Err(Broken::Task(format!("the source ended: {error}"))),
+        }
+    }
+}
+
+/// Returns when the agent is told to stop, or has gone.
+async fn told(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+struct Opened {
+    history: History,
+    tree: Tree,
+    incarnation: i32,
+    greatest: Zxid,
+    first: ScanReason,
+}
+
+fn open(
+    layout: &Layout,
+    cluster: &str,
+    settings: Settings,
+    scope: &ZkPath,
+    new_incarnation: bool,
+) -> Result<Opened, HistoryError> {
+    let history = History::open(layout, cluster, settings)?;
+    let recorded = history.recorded();
+    let before = recorded.last_incarnation;
+    if new_incarnation || before.is_none() || recorded.snapshot.is_none() {
+        // Nothing to compare with: a first look. A cut-short first look goes on in its incarnation.
+        let incarnation = match before {
+            Some(before) if new_incarnation => before + 1,
+            Some(before) => before,
+            None => 1,
+        };
+        let tree = Tree::new(scope.clone(), incarnation);
+        return Ok(Opened { history, tree, incarnation, greatest: Zxid::default(), first: ScanReason::Bootstrap });
+    }
+    let (incarnation, greatest) = (before.unwrap_or(1), recorded.greatest_position);
+    let mut tree = Tree::new(scope.clone(), incarnation);
+    restore(&history.state().view(), &mut tree)?;
+    tree.restored(greatest);
+    Ok(Opened { history, tree, incarnation, greatest, first: ScanReason::Start })
+}
+
+fn log_opened(cluster: &str, incarnation: i32, greatest: Zxid, first: ScanReason) {
+    if first == ScanReason::Bootstrap {
+        tracing::info!(cluster, incarnation, "a new history begins");
+    } else {
+        tracing::info!(cluster, incarnation, zxid = %greatest, "the history goes on");
+    }
+}
+
+/// The source's configuration of an ensemble.
+pub fn watch_config(ensemble: &EnsembleConfig) -> WatchConfig {
+    let per_second = |most: Option<u64>| most.map_or(f64::INFINITY, |most| most as f64);
+    WatchConfig {
+        ensemble: ensemble.name.clone(),
+        servers: ensemble.servers.clone(),
+        scope: ZkPath::from(ensemble.scope.as_str()),
+        session_timeout: ensemble.session_timeout,
+        auth: ensemble
+            .auth
+            .iter()
+            .map(|auth| (auth.scheme.clone(), auth.credential.expose().as_bytes().to_vec()))
+            .collect(),
+        budget: ReadBudget {
+            znodes_per_second: per_second(ensemble.budget.znodes_per_second),
+            bytes_per_second: per_second(ensemble.budget.bytes_per_second),
+            requests_in_flight_max: ensemble.budget.multi_reads_in_flight,
+        },
+        queue_items_max: QUEUE_ITEMS_MAX,
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, HistoryError> + Send + 'static,
+) -> Result<T, Broken> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => Ok(result?),
+        Err(error) => Err(Broken::Task(error.to_string())),
+    }
+}
+
+async fn join(thread: std::thread::JoinHandle<()>) -> Result<(), Broken> {
+    let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+    match joined {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(Broken::Task("the recorder's thread panicked".to_owned())),
+    }
+}

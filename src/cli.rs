@@ -1,0 +1,64 @@
+//! The command line: one file a subcommand. The only place that prints.
+
+mod agent;
+mod check;
+mod control;
+mod log;
+mod redact;
+mod snapshot;
+pub mod sql;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The flight recorder of an Apache ZooKeeper ensemble: records every change, answers SQL over the history.
+#[derive(Debug, Parser)]
+#[command(name = "zktrail", version, max_term_width = 110, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "\
+Begin with:
+  zktrail check --ensemble prod=10.0.0.1:2181,10.0.0.2:2181     will it work?
+  zktrail agent --ensemble prod=10.0.0.1:2181,10.0.0.2:2181     record
+  zktrail sql \"SELECT time, kind, path, version, evidence FROM changes ORDER BY time DESC LIMIT 20\"
+
+Exit codes: 0 done, 1 it failed or found something, 2 the command line is wrong.")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch ensembles, record every change, serve SQL and metrics
+    Agent(agent::AgentArgs),
+    /// Ask the history in SQL: one statement, a file, or interactively
+    Sql(sql::SqlArgs),
+    /// Try an agent's configuration: connectivity, authentication, server abilities, disk
+    Check(check::CheckArgs),
+    /// Prove by arithmetic that a history has no hole; name each one that it has
+    Verify(verify::VerifyArgs),
+    /// Let the running agent write a snapshot of the whole tree now
+    Snapshot(snapshot::SnapshotArgs),
+    /// Remove the values of matching paths from everything recorded
+    Redact(redact::RedactArgs),
+}
+
+/// Runs a subcommand to its exit code. Errors go to stderr, one line, with what to do.
+pub fn run(cli: Cli) -> ExitCode {
+    let result = match cli.command {
+        Command::Agent(args) => agent::run(args),
+        Command::Sql(args) => sql::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Snapshot(args) => snapshot::run(&args),
+        Command::Redact(args) => redact::run(&args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("zktrail: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

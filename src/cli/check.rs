@@ -1,0 +1,108 @@
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::agent::{store, watch_config};
+use crate::config::{AgentFlags, Config, Environment};
+use crate::source::watch::{probe::probe, srvr};
+
+/// Tries what an agent with this configuration would need. Reads only; writes nothing to the ensemble.
+///
+/// One line each: `ok`, or what is wrong and what to do. Exits 1 where something would keep the agent from recording.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    flags: AgentFlags,
+}
+
+const SRVR_TIMEOUT: Duration = Duration::from_secs(3);
+
+pub(super) fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
+    let mut report = Report::default();
+    let config = match Config::load(None, args.flags, &Environment::of_process()) {
+        Ok(config) => {
+            report.line("config", Ok(format!("{} ensemble(s)", config.ensembles.len())));
+            config
+        }
+        Err(error) => {
+            report.line("config", Err(error.to_string()));
+            return Ok(report.exit_code());
+        }
+    };
+    folder(&mut report, &config.data_dir, config.retention.free_space_floor);
+    if let Some(address) = config.http.address() {
+        let bound = std::net::TcpListener::bind(address);
+        let what = match bound {
+            Ok(_) if config.http.is_loopback() => Ok(format!("{address} is free, this machine only")),
+            Ok(_) => Ok(format!("{address} is free; off loopback only /metrics, /healthz and /readyz answer")),
+            Err(error) => Err(format!("cannot listen at {address}: {error}. Choose another --http, or off")),
+        };
+        report.line("http", what);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    for ensemble in &config.ensembles {
+        for server in &ensemble.servers {
+            let asked = runtime.block_on(srvr::ask(server, SRVR_TIMEOUT));
+            let what = format!("{} {server}", ensemble.name);
+            match asked {
+                Ok(srvr) => {
+                    let version = srvr.version.as_deref().unwrap_or("of unknown version");
+                    let mode = srvr.mode.as_deref().unwrap_or("in unknown mode");
+                    let zxid = srvr.zxid.map(|zxid| format!(", zxid {zxid}")).unwrap_or_default();
+                    report.line(&what, Ok(format!("ZooKeeper {version}, {mode}{zxid}")));
+                }
+                Err(cause) => report.note(&what, &format!("srvr: {cause} (not needed; capture lag will not be known)")),
+            }
+        }
+        let config = watch_config(ensemble);
+        for probed in runtime.block_on(probe(&config)) {
+            report.line(&format!("{} {}", ensemble.name, probed.what), probed.result);
+        }
+    }
+    Ok(report.exit_code())
+}
+
+fn folder(report: &mut Report, data_dir: &Path, floor: f64) {
+    match store::try_folder(data_dir) {
+        Ok(tried) => {
+            let percent = tried.free_bytes as f64 / tried.total_bytes.max(1) as f64 * 100.0;
+            let room = format!("{:.1} GB free ({percent:.0} %)", tried.free_bytes as f64 / 1e9);
+            if percent < floor * 100.0 {
+                let floor = floor * 100.0;
+                report.line("disk", Err(format!("{room}, below the floor of {floor:.0} %: nothing would be recorded")));
+            } else {
+                report.line("disk", Ok(room));
+            }
+            let exchange = tried.exchange.map(|()| "folders can be exchanged in one step".to_owned());
+            report.line("file system", exchange);
+        }
+        Err(error) => report.line("data dir", Err(format!("{}: {error}", data_dir.display()))),
+    }
+}
+
+#[derive(Default)]
+struct Report {
+    failed: bool,
+}
+
+impl Report {
+    fn line(&mut self, what: &str, result: Result<String, String>) {
+        match result {
+            Ok(text) => println!("ok    {what}: {text}"),
+            Err(text) => {
+                self.failed = true;
+                println!("FAIL  {what}: {text}");
+            }
+        }
+    }
+
+    fn note(&self, what: &str, text: &str) {
+        println!("note  {what}: {text}");
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        if self.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+}

@@ -1,0 +1,161 @@
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use arrow::ipc::reader::StreamReader;
+use arrow::record_batch::RecordBatch;
+use futures::StreamExt;
+
+use crate::history::layout::Layout;
+use crate::history::open::open_read_only;
+use crate::query::{Engine, Limits, QueryStream};
+use crate::serve::http::{FRAMED_ARROW, FrameReader};
+
+const AGENT: &str = "http://127.0.0.1:9847";
+const FOLDER: &str = "history";
+
+/// Who answers.
+pub(super) enum Door {
+    /// The running agent, over HTTP.
+    Agent { url: String, http: ureq::Agent },
+    /// A folder, read by this process without the writer's lock.
+    Folder { dir: PathBuf, engine: Engine, runtime: tokio::runtime::Runtime },
+}
+
+impl Door {
+    /// An explicit folder wins, then an explicit agent, then the agent that runs here, then `./history`.
+    pub(super) fn find(data_dir: Option<&Path>, agent: Option<&str>) -> anyhow::Result<Self> {
+        if let Some(dir) = data_dir {
+            return Self::folder(dir);
+        }
+        let named =
+            agent.map(str::to_owned).or_else(|| std::env::var("ZKTRAIL_AGENT").ok().filter(|url| !url.is_empty()));
+        let url = named.clone().unwrap_or_else(|| AGENT.to_owned());
+        let url = url.trim_end_matches('/').to_owned();
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            // The agent is on this machine or on one that was named: never behind somebody's proxy.
+            .proxy(None)
+            .timeout_connect(Some(Duration::from_secs(5)))
+            .build();
+        let http = ureq::Agent::new_with_config(config);
+        match http.get(format!("{url}/healthz")).call() {
+            Ok(_) => Ok(Self::Agent { url, http }),
+            Err(error) if named.is_some() => Err(anyhow!(
+                "no agent answers at {url}: {error}. Start one (zktrail agent …), or read its folder with --data-dir"
+            )),
+            Err(_) if Path::new(FOLDER).is_dir() => Self::folder(Path::new(FOLDER)),
+            Err(error) => bail!(
+                "no agent answers at {url} ({error}), and there is no folder ./{FOLDER}. Start an agent (zktrail agent …), \
+                 name one with --agent URL, or name a history's folder with --data-dir DIR"
+            ),
+        }
+    }
+
+    fn folder(dir: &Path) -> anyhow::Result<Self> {
+        let layout = Layout::new(dir);
+        let clusters = layout.clusters().with_context(|| format!("cannot read the folder {}", dir.display()))?;
+        if clusters.is_empty() {
+            bail!("{} holds no history: there is no cluster in it. Is it the --data-dir of an agent?", dir.display());
+        }
+        // Read anew for every query: an agent may be writing, and in a conversation the next question is about now.
+        let sources = Arc::new(move || {
+            let clusters = layout
+                .clusters()
+                .map_err(|source| crate::history::error::HistoryError::io("list", layout.dir(), source))?;
+            clusters.iter().map(|cluster| open_read_only(&layout, cluster)).collect()
+        });
+        let engine = Engine::new(sources, Limits::default(), &std::env::temp_dir())?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Self::Folder { dir: dir.to_owned(), engine, runtime })
+    }
+
+    /// Where the answers come from, for people.
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Self::Agent { url, .. } => format!("the agent at {url}"),
+            Self::Folder { dir, .. } => format!("the folder {}", dir.display()),
+        }
+    }
+
+    /// Starts a statement.
+    pub(super) fn ask(&self, sql: &str) -> anyhow::Result<Rows<'_>> {
+        match self {
+            Self::Folder { engine, runtime, .. } => {
+                let stream = runtime.block_on(engine.query(sql))?;
+                Ok(Rows { schema: stream.schema(), source: Source::Folder { stream, runtime } })
+            }
+            Self::Agent { url, http } => {
+                let response = http
+                    .post(format!("{url}/sql"))
+                    .header("Accept", FRAMED_ARROW)
+                    .header("Content-Type", "text/plain; charset=utf-8")
+                    .send(sql)
+                    .with_context(|| format!("no answer from {url}/sql"))?;
+                let status = response.status();
+                let mut body = response.into_body();
+                if !status.is_success() {
+                    let body = body.read_to_string().unwrap_or_default();
+                    let error: Option<serde_json::Value> = serde_json::from_str(&body).ok();
+                    let error = error.as_ref().and_then(|error| error.get("error")).and_then(|error| error.as_str());
+                    bail!("{}", error.map_or_else(|| format!("{url}/sql answered {status}"), str::to_owned));
+                }
+                let is_ours = body.mime_type() == Some(FRAMED_ARROW);
+                if !is_ours {
+                    bail!("{url}/sql is no zktrail agent of this version: it did not answer in {FRAMED_ARROW}");
+                }
+                let reader = BufReader::new(body.into_with_config().limit(u64::MAX).reader());
+                let reader = StreamReader::try_new(FrameReader::new(reader), None).map_err(told)?;
+                Ok(Rows { schema: reader.schema(), source: Source::Agent(Box::new(reader)) })
+            }
+        }
+    }
+}
+
+type AgentReader = StreamReader<FrameReader<BufReader<ureq::BodyReader<'static>>>>;
+
+/// The rows of one statement. An answer that is cut short ends in an error that says why.
+pub(super) struct Rows<'a> {
+    schema: SchemaRef,
+    source: Source<'a>,
+}
+
+enum Source<'a> {
+    Folder { stream: QueryStream, runtime: &'a tokio::runtime::Runtime },
+    Agent(Box<AgentReader>),
+}
+
+impl Rows<'_> {
+    pub(super) fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+}
+
+impl Iterator for Rows<'_> {
+    type Item = anyhow::Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.source {
+            Source::Folder { stream, runtime } => {
+                runtime.block_on(stream.next()).map(|batch| batch.map_err(anyhow::Error::from))
+            }
+            Source::Agent(reader) => match reader.next() {
+                Some(batch) => Some(batch.map_err(told)),
+                // The Arrow stream has its own end, but only the last frame says that nothing went wrong.
+                None => reader.get_mut().finish().err().map(|error| Err(error.into())),
+            },
+        }
+    }
+}
+
+/// The reason itself, without the name of the layer that passed it on.
+fn told(error: ArrowError) -> anyhow::Error {
+    match error {
+        ArrowError::IoError(_, source) => source.into(),
+        other => other.into(),
+    }
+}

@@ -1,0 +1,127 @@
+//! Plain values from a file, the environment and flags; validated once, before anything starts.
+//!
+//! A flag `--flush-age` is the key `flush_age` of the file and the variable `ZKTRAIL_FLUSH_AGE`: one struct,
+//! [`AgentFlags`], is all three, so no twin can be missing. Flags win over the environment, that over the file, that
+//! over the defaults. Secrets come from files or the environment, never from argv, and are never shown.
+
+mod ensemble;
+mod environment;
+mod error;
+mod file;
+mod flags;
+mod listen;
+mod resolve;
+mod rule;
+mod secret;
+mod text;
+mod units;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use ensemble::{Auth, Budget, EnsembleConfig, EnsembleSpec, EnsembleTable, Scoped};
+pub use environment::Environment;
+pub use error::ConfigError;
+pub use flags::AgentFlags;
+pub use listen::ListenAddr;
+pub use rule::RuleSpec;
+pub use secret::Secret;
+pub use units::{ByteSize, Count, HumanDuration, OrOff, Percent, UnitError};
+
+use crate::lens::PolicyRule;
+
+/// Everything that the agent is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    /// At least one, names unique.
+    pub ensembles: Vec<EnsembleConfig>,
+    pub http: ListenAddr,
+    pub log: LogConfig,
+    pub flush: FlushConfig,
+    pub retention: RetentionConfig,
+    pub query: QueryLimits,
+    /// The operator's value policy, in order; the shipped list comes after it.
+    pub values: Vec<PolicyRule>,
+    /// Path prefixes with metrics of their own, at most [`Config::subtrees_max`].
+    pub subtrees: Vec<String>,
+    pub subtrees_max: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    pub level: LogLevel,
+    pub format: LogFormat,
+}
+
+/// When the head becomes a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlushConfig {
+    pub age_max: Duration,
+    pub bytes_max: u64,
+}
+
+/// What is kept. `None`: without this bound.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RetentionConfig {
+    pub age_max: Option<Duration>,
+    pub bytes_max: Option<u64>,
+    /// Share of the disk, 0.0 to 1.0; with less free than this, recording stops with a gap.
+    pub free_space_floor: f64,
+}
+
+/// Bounds of one query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueryLimits {
+    pub memory_bytes_max: u64,
+    pub time_max: Duration,
+    pub rows_max: u64,
+    pub spill_bytes_max: u64,
+}
+
+impl Default for QueryLimits {
+    fn default() -> Self {
+        Self {
+            memory_bytes_max: 1 << 30,
+            time_max: Duration::from_secs(60),
+            rows_max: 1_000_000,
+            spill_bytes_max: 4 << 30,
+        }
+    }
+}
+
+text::choices! {
+    /// How much is logged.
+    LogLevel { Error => "error", Warn => "warn", Info => "info", Debug => "debug", Trace => "trace" }
+}
+
+text::choices! {
+    /// For whom is logged.
+    LogFormat { Human => "human", Json => "json" }
+}
+
+impl Config {
+    /// Where the history is when nothing says so.
+    pub const DATA_DIR: &str = "./history";
+
+    /// Reads the file (here given, or named by `--config` or `ZKTRAIL_CONFIG`), puts the environment and the flags over
+    /// it, and checks everything. Relative paths are relative to the working folder.
+    pub fn load(file: Option<&Path>, flags: AgentFlags, environment: &Environment) -> Result<Self, ConfigError> {
+        let file = file.map(Path::to_path_buf).or_else(|| flags.config.clone());
+        let file = file.or_else(|| environment.get("ZKTRAIL_CONFIG").map(PathBuf::from));
+        let from_file = match &file {
+            Some(path) => file::read(path)?,
+            None => AgentFlags::default(),
+        };
+        let from_environment = environment::read(environment)?;
+        resolve::resolve([flags, from_environment, from_file], environment)
+    }
+
+    /// A file with every key, its default and what it means. It loads as it is.
+    pub fn example() -> &'static str {
+        include_str!("config/example.toml")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,36 @@
+use std::path::PathBuf;
+
+/// What is wrong with the configuration, where, and what to do. Never holds a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read the config file {path}: {source}", path = path.display())]
+    ReadFile { path: PathBuf, source: std::io::Error },
+    #[error("{path} line {line}, key {key:?}: {reason}", path = path.display())]
+    File { path: PathBuf, line: usize, key: String, reason: String },
+    #[error("environment variable {name}: {reason}")]
+    Variable { name: String, reason: String },
+    #[error("no ensemble to watch: give --ensemble prod=10.0.0.1:2181 or an [[ensemble]] in the config file")]
+    NoEnsemble,
+    #[error("the ensemble name {0:?} is given twice: names tell histories apart, choose another for one of them")]
+    EnsembleTwice(String),
+    #[error("{key} names the ensemble {name:?}, which is not configured (there are: {known})")]
+    UnknownEnsemble { key: &'static str, name: String, known: String },
+    #[error("ensemble {ensemble:?}: auth_file and auth_env are both given: choose one")]
+    TwoAuths { ensemble: String },
+    #[error("ensemble {ensemble:?}: cannot read the auth_file {path}: {source}", path = path.display())]
+    ReadAuth { ensemble: String, path: PathBuf, source: std::io::Error },
+    #[error("ensemble {ensemble:?}: the environment variable {variable}, named by auth_env, is not set")]
+    NoAuthVariable { ensemble: String, variable: String },
+    #[error("ensemble {ensemble:?}: line {line} of {origin} is not scheme:credential, for example digest:bob:password")]
+    BadAuth { ensemble: String, origin: String, line: usize },
+    #[error("{key} is {value}, but must be {bounds}")]
+    OutOfBounds { key: &'static str, value: String, bounds: &'static str },
+    #[error("subtree {path:?}: {reason}")]
+    Subtree { path: String, reason: String },
+    #[error(
+        "{count} subtrees are listed, but subtree_max is {max}: list fewer, or raise it (each costs 3 series a cluster)"
+    )]
+    TooManySubtrees { count: usize, max: usize },
+    #[error("values: {0}")]
+    Values(#[from] crate::lens::GlobError),
+}

@@ -1,0 +1,148 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::text::{many, one};
+use super::{
+    ByteSize, Count, EnsembleSpec, HumanDuration, ListenAddr, LogFormat, LogLevel, OrOff, Percent, RuleSpec, Scoped,
+};
+
+/// The agent's settings as they are given: flags, variables and the file's keys alike. Nothing here has a default.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgentFlags {
+    /// Config file (TOML). Every flag has a key of the same name in it, with '_' for '-', and a variable
+    /// ZKTRAIL_<KEY>; flags win over variables, those over the file.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+
+    /// Ensemble to watch: [NAME=]HOST[:PORT],HOST[:PORT][/CHROOT]. Repeat for several.
+    ///
+    /// NAME becomes the column `cluster`; without it, `default`. PORT defaults to 2181; IPv6 in brackets:
+    /// [::1]:2181. With a chroot only that subtree is watched; paths stay those of the server.
+    #[arg(long, value_name = "SPEC", help_heading = "Ensembles")]
+    pub ensemble: Vec<EnsembleSpec>,
+
+    /// Session timeout that is asked of the servers; [NAME=] for one ensemble. Default: 30s.
+    #[arg(long, value_name = "[NAME=]DURATION", help_heading = "Ensembles")]
+    #[serde(deserialize_with = "many")]
+    pub session_timeout: Vec<Scoped<HumanDuration>>,
+
+    /// File with credentials, one a line: SCHEME:CREDENTIAL, for example digest:bob:password.
+    #[arg(long, value_name = "[NAME=]FILE", help_heading = "Ensembles")]
+    #[serde(deserialize_with = "many")]
+    pub auth_file: Vec<Scoped<String>>,
+
+    /// Environment variable that holds the credentials, instead of a file.
+    #[arg(long, value_name = "[NAME=]VARIABLE", help_heading = "Ensembles")]
+    #[serde(deserialize_with = "many")]
+    pub auth_env: Vec<Scoped<String>>,
+
+    /// Ensemble that was restored or rebuilt: its zxids start over, and a new incarnation of its history begins.
+    #[arg(long, value_name = "NAME", help_heading = "Ensembles")]
+    #[serde(deserialize_with = "many")]
+    pub new_incarnation: Vec<String>,
+
+    /// Most znodes a second that scans read, or off. Default: 20000.
+    #[arg(long, value_name = "[NAME=]COUNT", help_heading = "Ensembles")]
+    #[serde(deserialize_with = "many")]
+    pub znodes_per_second: Vec<Scoped<OrOff<Count>>>,
+
+    /// Most bytes a second that scans read, or off. Default: 20MB.
+    #[arg(long, value_name = "[NAME=]SIZE", help_heading = "Ensembles")]
+    #[serde(deserialize_with = "many")]
+    pub bytes_per_second: Vec<Scoped<OrOff<ByteSize>>>,
+
+    /// Most multi-reads in flight at once. Default: 4.
+    #[arg(long, value_name = "[NAME=]COUNT", help_heading = "Ensembles")]
+    #[serde(deserialize_with = "many")]
+    pub multi_reads: Vec<Scoped<Count>>,
+
+    /// How often all ACLs are read, or off: no watch tells of their changes. Default: 15m.
+    #[arg(long, value_name = "[NAME=]DURATION", help_heading = "Ensembles")]
+    #[serde(deserialize_with = "many")]
+    pub acl_sweep: Vec<Scoped<OrOff<HumanDuration>>>,
+
+    /// Folder of the history. Default: ./history.
+    #[arg(long, value_name = "FOLDER", help_heading = "History")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Age at which recorded changes become a Parquet part. Default: 5m.
+    #[arg(long, value_name = "DURATION", help_heading = "History")]
+    #[serde(deserialize_with = "one")]
+    pub flush_age: Option<HumanDuration>,
+
+    /// Bytes of recorded changes that become a Parquet part earlier. Default: 64MiB.
+    #[arg(long, value_name = "SIZE", help_heading = "History")]
+    #[serde(deserialize_with = "one")]
+    pub flush_bytes: Option<ByteSize>,
+
+    /// Age after which history is dropped, or off. Default: 90d.
+    #[arg(long, value_name = "DURATION", help_heading = "History")]
+    #[serde(deserialize_with = "one")]
+    pub retention_age: Option<OrOff<HumanDuration>>,
+
+    /// Size beyond which the oldest history is dropped, or off. Default: 50GB.
+    #[arg(long, value_name = "SIZE", help_heading = "History")]
+    #[serde(deserialize_with = "one")]
+    pub retention_bytes: Option<OrOff<ByteSize>>,
+
+    /// Free share of the disk below which recording stops, with a gap. Default: 5%.
+    #[arg(long, value_name = "PERCENT", help_heading = "History")]
+    #[serde(deserialize_with = "one")]
+    pub free_space_floor: Option<Percent>,
+
+    /// What is recorded of values: GLOB=full, unmasked, hash or none. Repeat; the first match wins.
+    ///
+    /// full: up to 64 KiB, passwords masked (the default for every path). unmasked: the same with nothing masked.
+    /// hash: length and keyed hash only. none: nothing. A shipped list of known secrets comes after these rules.
+    #[arg(long, value_name = "GLOB=RECORD", help_heading = "History")]
+    pub values: Vec<RuleSpec>,
+
+    /// Address of the HTTP door (metrics, health, SQL), or off. Default: 127.0.0.1:9847.
+    #[arg(long, value_name = "ADDRESS", help_heading = "Doors")]
+    #[serde(deserialize_with = "one")]
+    pub http: Option<ListenAddr>,
+
+    /// Memory of one query. Default: 1GiB.
+    #[arg(long, value_name = "SIZE", help_heading = "Queries")]
+    #[serde(deserialize_with = "one")]
+    pub query_memory: Option<ByteSize>,
+
+    /// Time of one query. Default: 60s.
+    #[arg(long, value_name = "DURATION", help_heading = "Queries")]
+    #[serde(deserialize_with = "one")]
+    pub query_time: Option<HumanDuration>,
+
+    /// Rows of one query's answer. Default: 1000000.
+    #[arg(long, value_name = "COUNT", help_heading = "Queries")]
+    #[serde(deserialize_with = "one")]
+    pub query_rows: Option<Count>,
+
+    /// Disk that one query may spill to. Default: 4GiB.
+    #[arg(long, value_name = "SIZE", help_heading = "Queries")]
+    #[serde(deserialize_with = "one")]
+    pub query_spill: Option<ByteSize>,
+
+    /// Path with metrics of its own (znodes, bytes, changes beneath it). Repeat for several.
+    #[arg(long, value_name = "PATH", help_heading = "Metrics and logs")]
+    #[serde(deserialize_with = "many")]
+    pub subtree: Vec<String>,
+
+    /// Most subtrees that may be listed; all other paths count as `other`. Default: 100.
+    #[arg(long, value_name = "COUNT", help_heading = "Metrics and logs")]
+    #[serde(deserialize_with = "one")]
+    pub subtree_max: Option<Count>,
+
+    /// How much is logged: error, warn, info, debug or trace. Default: info.
+    #[arg(long, value_name = "LEVEL", help_heading = "Metrics and logs")]
+    #[serde(deserialize_with = "one")]
+    pub log_level: Option<LogLevel>,
+
+    /// Log lines for a human, or one JSON object a line: human or json. Default: human.
+    #[arg(long, value_name = "FORMAT", help_heading = "Metrics and logs")]
+    #[serde(deserialize_with = "one")]
+    pub log_format: Option<LogFormat>,
+}

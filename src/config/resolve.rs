@@ -1,0 +1,269 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::ensemble::{Auth, Budget, EnsembleConfig, EnsembleSpec, Scoped};
+use super::{
+    AgentFlags, Config, ConfigError, Environment, FlushConfig, HumanDuration, ListenAddr, LogConfig, LogFormat,
+    LogLevel, QueryLimits, RetentionConfig, Secret, file,
+};
+use crate::{lens, zk};
+
+const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
+const ACL_SWEEP: Duration = Duration::from_secs(15 * 60);
+const FLUSH_AGE: Duration = Duration::from_secs(5 * 60);
+const FLUSH_BYTES: u64 = 64 << 20;
+const RETENTION_AGE: Duration = Duration::from_secs(90 * 86_400);
+const RETENTION_BYTES: u64 = 50_000_000_000;
+const FREE_SPACE_FLOOR: f64 = 0.05;
+const SUBTREES_MAX: u64 = 100;
+/// Above this, one process's metrics are more than a scrape bears.
+const SUBTREES_MAX_MAX: u64 = 10_000;
+
+/// Puts the levels over each other, the first winning, and checks the result.
+pub(super) fn resolve(mut levels: [AgentFlags; 3], environment: &Environment) -> Result<Config, ConfigError> {
+    spread_tables(&mut levels);
+    let ensembles = ensembles(&levels, environment)?;
+    let first = |get: &dyn Fn(&AgentFlags) -> Option<Duration>| levels.iter().find_map(get);
+    let flush = FlushConfig {
+        age_max: within("flush_age", first(&|l| l.flush_age.map(|v| v.0)).unwrap_or(FLUSH_AGE), 1, 86_400, "1s to 1d")?,
+        bytes_max: levels.iter().find_map(|l| l.flush_bytes).map_or(FLUSH_BYTES, |v| v.0),
+    };
+    if !(1 << 20..=4 << 30).contains(&flush.bytes_max) {
+        let value = super::ByteSize(flush.bytes_max).to_string();
+        return Err(ConfigError::OutOfBounds { key: "flush_bytes", value, bounds: "1MiB to 4GiB" });
+    }
+    let retention = RetentionConfig {
+        age_max: match levels.iter().find_map(|l| l.retention_age) {
+            Some(age) => age.on().map(|age| age.0),
+            None => Some(RETENTION_AGE),
+        },
+        bytes_max: match levels.iter().find_map(|l| l.retention_bytes) {
+            Some(bytes) => bytes.on().map(|bytes| bytes.0),
+            None => Some(RETENTION_BYTES),
+        },
+        free_space_floor: levels.iter().find_map(|l| l.free_space_floor).map_or(FREE_SPACE_FLOOR, |v| v.fraction()),
+    };
+    let defaults = QueryLimits::default();
+    let query = QueryLimits {
+        memory_bytes_max: levels.iter().find_map(|l| l.query_memory).map_or(defaults.memory_bytes_max, |v| v.0),
+        time_max: first(&|l| l.query_time.map(|v| v.0)).unwrap_or(defaults.time_max),
+        rows_max: levels.iter().find_map(|l| l.query_rows).map_or(defaults.rows_max, |v| v.0),
+        spill_bytes_max: levels.iter().find_map(|l| l.query_spill).map_or(defaults.spill_bytes_max, |v| v.0),
+    };
+    let (subtrees, subtrees_max) = subtrees(&levels)?;
+    let values: Vec<_> = levels.iter().flat_map(|l| &l.values).map(|rule| rule.0.clone()).collect();
+    for rule in &values {
+        lens::PathGlob::new(&rule.path)?;
+    }
+    Ok(Config {
+        data_dir: levels.iter().find_map(|l| l.data_dir.clone()).unwrap_or_else(|| PathBuf::from(Config::DATA_DIR)),
+        ensembles,
+        http: levels.iter().find_map(|l| l.http).unwrap_or(ListenAddr::HTTP),
+        log: LogConfig {
+            level: levels.iter().find_map(|l| l.log_level).unwrap_or(LogLevel::Info),
+            format: levels.iter().find_map(|l| l.log_format).unwrap_or(LogFormat::Human),
+        },
+        flush,
+        retention,
+        query,
+        values,
+        subtrees,
+        subtrees_max,
+    })
+}
+
+/// Turns what an `[[ensemble]]` table says of itself into values scoped to its name, before those for all.
+fn spread_tables(levels: &mut [AgentFlags; 3]) {
+    fn put<T: Clone>(list: &mut Vec<Scoped<T>>, name: &str, value: &Option<T>) {
+        if let Some(value) = value {
+            list.push(Scoped { name: Some(name.to_owned()), value: value.clone() });
+        }
+    }
+    for level in levels {
+        for spec in &level.ensemble {
+            let (name, own) = (spec.name.as_str(), &spec.own);
+            put(&mut level.session_timeout, name, &own.session_timeout);
+            put(&mut level.auth_file, name, &own.auth_file.as_ref().map(|path| path.to_string_lossy().into_owned()));
+            put(&mut level.auth_env, name, &own.auth_env);
+            put(&mut level.znodes_per_second, name, &own.znodes_per_second);
+            put(&mut level.bytes_per_second, name, &own.bytes_per_second);
+            put(&mut level.multi_reads, name, &own.multi_reads);
+            put(&mut level.acl_sweep, name, &own.acl_sweep);
+            if own.new_incarnation {
+                level.new_incarnation.push(spec.name.clone());
+            }
+        }
+    }
+}
+
+/// The value for an ensemble: level by level the one for its name, then the one for all; the last of equals.
+fn pick<T: Clone>(levels: &[AgentFlags; 3], name: &str, list: impl Fn(&AgentFlags) -> &Vec<Scoped<T>>) -> Option<T> {
+    levels.iter().find_map(|level| pick_in(list(level), name))
+}
+
+fn pick_in<T: Clone>(list: &[Scoped<T>], name: &str) -> Option<T> {
+    exactly(list, Some(name)).or_else(|| exactly(list, None))
+}
+
+fn exactly<T: Clone>(list: &[Scoped<T>], name: Option<&str>) -> Option<T> {
+    list.iter().rev().find(|scoped| scoped.name.as_deref() == name).map(|scoped| scoped.value.clone())
+}
+
+fn ensembles(levels: &[AgentFlags; 3], environment: &Environment) -> Result<Vec<EnsembleConfig>, ConfigError> {
+    let specs = levels.iter().map(|level| &level.ensemble).find(|specs| !specs.is_empty());
+    let specs: &[EnsembleSpec] = specs.map_or(&[], Vec::as_slice);
+    if specs.is_empty() {
+        return Err(ConfigError::NoEnsemble);
+    }
+    for (at, spec) in specs.iter().enumerate() {
+        if specs.iter().take(at).any(|other| other.name == spec.name) {
+            return Err(ConfigError::EnsembleTwice(spec.name.clone()));
+        }
+    }
+    check_names(levels, specs)?;
+    specs.iter().map(|spec| ensemble(spec, levels, environment)).collect()
+}
+
+fn ensemble(
+    spec: &EnsembleSpec,
+    levels: &[AgentFlags; 3],
+    environment: &Environment,
+) -> Result<EnsembleConfig, ConfigError> {
+    let name = spec.name.as_str();
+    let defaults = Budget::default();
+    let timeout = pick(levels, name, |l| &l.session_timeout).map_or(SESSION_TIMEOUT, |v| v.0);
+    let multi_reads = pick(levels, name, |l| &l.multi_reads).map(|v| usize::try_from(v.0).unwrap_or(usize::MAX));
+    let multi_reads_in_flight = multi_reads.unwrap_or(defaults.multi_reads_in_flight);
+    if multi_reads_in_flight > 64 {
+        let value = multi_reads_in_flight.to_string();
+        return Err(ConfigError::OutOfBounds { key: "multi_reads", value, bounds: "1 to 64" });
+    }
+    let acl_sweep = match pick(levels, name, |l| &l.acl_sweep) {
+        Some(sweep) => {
+            sweep.on().map(|v| within("acl_sweep", v.0, 10, 30 * 86_400, "10s to 30d, or off")).transpose()?
+        }
+        None => Some(ACL_SWEEP),
+    };
+    Ok(EnsembleConfig {
+        name: name.to_owned(),
+        servers: spec.servers.clone(),
+        scope: spec.scope.clone(),
+        session_timeout: within("session_timeout", timeout, 1, 3_600, "1s to 1h")?,
+        auth: auth(name, levels, environment)?,
+        new_incarnation: levels.iter().any(|level| level.new_incarnation.iter().any(|own| own == name)),
+        budget: Budget {
+            znodes_per_second: match pick(levels, name, |l| &l.znodes_per_second) {
+                Some(bound) => bound.on().map(|v| v.0),
+                None => defaults.znodes_per_second,
+            },
+            bytes_per_second: match pick(levels, name, |l| &l.bytes_per_second) {
+                Some(bound) => bound.on().map(|v| v.0.max(1)),
+                None => defaults.bytes_per_second,
+            },
+            multi_reads_in_flight,
+        },
+        acl_sweep,
+    })
+}
+
+/// A value for an ensemble that is not there is a slip of the pen. Tables of ensembles that flags have replaced are not.
+fn check_names(levels: &[AgentFlags; 3], specs: &[EnsembleSpec]) -> Result<(), ConfigError> {
+    fn names<T>(list: &[Scoped<T>]) -> Vec<&str> {
+        list.iter().filter_map(|scoped| scoped.name.as_deref()).collect()
+    }
+    for level in levels {
+        let all: [(&'static str, Vec<&str>); 8] = [
+            ("session_timeout", names(&level.session_timeout)),
+            ("auth_file", names(&level.auth_file)),
+            ("auth_env", names(&level.auth_env)),
+            ("new_incarnation", level.new_incarnation.iter().map(String::as_str).collect()),
+            ("znodes_per_second", names(&level.znodes_per_second)),
+            ("bytes_per_second", names(&level.bytes_per_second)),
+            ("multi_reads", names(&level.multi_reads)),
+            ("acl_sweep", names(&level.acl_sweep)),
+        ];
+        for (key, names) in all {
+            let is_known = |name: &str| specs.iter().chain(&level.ensemble).any(|spec| spec.name == name);
+            if let Some(name) = names.into_iter().find(|name| !is_known(name)) {
+                let known = specs.iter().map(|spec| spec.name.as_str()).collect::<Vec<_>>().join(", ");
+                return Err(ConfigError::UnknownEnsemble { key, name: name.to_owned(), known });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Credentials from the highest level that names a file or a variable for this ensemble.
+fn auth(name: &str, levels: &[AgentFlags; 3], environment: &Environment) -> Result<Vec<Auth>, ConfigError> {
+    let ensemble = || name.to_owned();
+    let sources = levels.iter().flat_map(|level| {
+        [Some(name), None].map(|name| (exactly(&level.auth_file, name), exactly(&level.auth_env, name)))
+    });
+    for (file, variable) in sources {
+        let (text, origin) = match (file, variable) {
+            (None, None) => continue,
+            (Some(_), Some(_)) => return Err(ConfigError::TwoAuths { ensemble: ensemble() }),
+            (Some(path), None) => {
+                let path = PathBuf::from(path);
+                let failed = |source| ConfigError::ReadAuth { ensemble: ensemble(), path: path.clone(), source };
+                (file::read_text(&path).map_err(failed)?, path.display().to_string())
+            }
+            (None, Some(variable)) => match environment.get(&variable) {
+                Some(text) => (text.to_owned(), variable),
+                None => return Err(ConfigError::NoAuthVariable { ensemble: ensemble(), variable }),
+            },
+        };
+        let mut auths = Vec::new();
+        for (at, line) in text.lines().enumerate() {
+            if line.trim().is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let is_scheme =
+                |scheme: &str| !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            match line.trim_end_matches('\r').split_once(':') {
+                Some((scheme, credential)) if is_scheme(scheme) && !credential.is_empty() => {
+                    auths.push(Auth { scheme: scheme.to_owned(), credential: Secret::new(credential.to_owned()) });
+                }
+                _ => return Err(ConfigError::BadAuth { ensemble: ensemble(), origin, line: at + 1 }),
+            }
+        }
+        if auths.is_empty() {
+            return Err(ConfigError::BadAuth { ensemble: ensemble(), origin, line: 1 });
+        }
+        return Ok(auths);
+    }
+    Ok(Vec::new())
+}
+
+fn subtrees(levels: &[AgentFlags; 3]) -> Result<(Vec<String>, usize), ConfigError> {
+    let max = levels.iter().find_map(|l| l.subtree_max).map_or(SUBTREES_MAX, |v| v.0);
+    if max > SUBTREES_MAX_MAX {
+        return Err(ConfigError::OutOfBounds { key: "subtree_max", value: max.to_string(), bounds: "1 to 10000" });
+    }
+    let max = usize::try_from(max).unwrap_or(usize::MAX);
+    let list = levels.iter().map(|level| &level.subtree).find(|list| !list.is_empty());
+    let mut subtrees: Vec<String> = Vec::new();
+    for path in list.into_iter().flatten() {
+        zk::validate(path).map_err(|error| ConfigError::Subtree { path: path.clone(), reason: error.to_string() })?;
+        if !subtrees.contains(path) {
+            subtrees.push(path.clone());
+        }
+    }
+    if subtrees.len() > max {
+        return Err(ConfigError::TooManySubtrees { count: subtrees.len(), max });
+    }
+    Ok((subtrees, max))
+}
+
+fn within(
+    key: &'static str,
+    value: Duration,
+    seconds_min: u64,
+    seconds_max: u64,
+    bounds: &'static str,
+) -> Result<Duration, ConfigError> {
+    if value < Duration::from_secs(seconds_min) || value > Duration::from_secs(seconds_max) {
+        return Err(ConfigError::OutOfBounds { key, value: HumanDuration(value).to_string(), bounds });
+    }
+    Ok(value)
+}

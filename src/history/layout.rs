@@ -1,0 +1,193 @@
+//! Typed names of everything in a history's folder. Nothing else builds or parses a path.
+//!
+//! ```text
+//! <dir>/changes/cluster=prod/date=2026-11-20/<first seq>-<last seq>.parquet
+//! <dir>/snapshots/cluster=prod/date=2026-11-20/<seq>.parquet
+//! <dir>/coverage/… <dir>/sessions/…        as changes
+//! <dir>/wal/cluster=prod/<first seq>.wal
+//! <dir>/wal/cluster=prod/lock              the writer's lock
+//! ```
+//! A name with a leading dot is work in progress or work to be thrown away: every reader that globs ignores it.
+
+use std::path::{Path, PathBuf};
+
+/// The tables that have parts on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Table {
+    Changes,
+    Coverage,
+    Sessions,
+    Snapshots,
+}
+
+impl Table {
+    pub const ALL: [Self; 4] = [Self::Changes, Self::Coverage, Self::Sessions, Self::Snapshots];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Changes => "changes",
+            Self::Coverage => "coverage",
+            Self::Sessions => "sessions",
+            Self::Snapshots => "snapshots",
+        }
+    }
+
+    pub fn schema(self) -> arrow::datatypes::SchemaRef {
+        use super::schema;
+        match self {
+            Self::Changes => schema::CHANGES.clone(),
+            Self::Coverage => schema::COVERAGE.clone(),
+            Self::Sessions => schema::SESSIONS.clone(),
+            Self::Snapshots => schema::SNAPSHOTS.clone(),
+        }
+    }
+}
+
+/// The folder of one history, holding any number of clusters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    dir: PathBuf,
+}
+
+impl Layout {
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into() }
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn table(&self, table: Table) -> PathBuf {
+        self.dir.join(table.as_str())
+    }
+
+    pub fn cluster(&self, table: Table, cluster: &str) -> PathBuf {
+        self.table(table).join(format!("cluster={cluster}"))
+    }
+
+    pub fn day(&self, table: Table, cluster: &str, day: Day) -> PathBuf {
+        self.cluster(table, cluster).join(format!("date={day}"))
+    }
+
+    pub fn wal(&self, cluster: &str) -> PathBuf {
+        self.dir.join("wal").join(format!("cluster={cluster}"))
+    }
+
+    pub fn lock(&self, cluster: &str) -> PathBuf {
+        self.wal(cluster).join("lock")
+    }
+
+    /// The key of this folder's keyed hashes: 32 random bytes, made at the first start.
+    pub fn hash_key(&self) -> PathBuf {
+        self.dir.join(".hash-key")
+    }
+
+    /// The clusters that this folder holds, sorted. An empty list where the folder does not exist.
+    pub fn clusters(&self) -> std::io::Result<Vec<String>> {
+        let mut names = std::collections::BTreeSet::new();
+        let mut places: Vec<PathBuf> = Table::ALL.iter().map(|table| self.table(*table)).collect();
+        places.push(self.dir.join("wal"));
+        for place in places {
+            for name in list(&place)? {
+                if let Some(cluster) = name.strip_prefix("cluster=") {
+                    names.insert(cluster.to_owned());
+                }
+            }
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    /// The days of one table that are on disk, oldest first.
+    pub fn days(&self, table: Table, cluster: &str) -> std::io::Result<Vec<Day>> {
+        let names = list(&self.cluster(table, cluster))?;
+        let mut days: Vec<Day> =
+            names.iter().filter_map(|name| name.strip_prefix("date=")).filter_map(Day::parse).collect();
+        days.sort_unstable();
+        Ok(days)
+    }
+}
+
+/// The entries of a folder without those that start with a dot; none where the folder does not exist.
+pub fn list(dir: &Path) -> std::io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        if let Ok(name) = entry?.file_name().into_string()
+            && !name.starts_with('.')
+        {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// A UTC day, counted from 1970-01-01; shown as `2026-11-20`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Day(pub i32);
+
+impl Day {
+    pub fn parse(text: &str) -> Option<Self> {
+        let date = chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+        Some(Self(date.to_epoch_days()))
+    }
+}
+
+impl std::fmt::Display for Day {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match chrono::NaiveDate::from_epoch_days(self.0) {
+            Some(date) => write!(f, "{}", date.format("%Y-%m-%d")),
+            None => write!(f, "day{}", self.0),
+        }
+    }
+}
+
+/// The seqs that a part's name states, both inclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SeqRange {
+    pub first: i64,
+    pub last: i64,
+}
+
+impl SeqRange {
+    /// The name of a part of this table: a snapshot is named by its one seq.
+    pub fn file_name(self, table: Table) -> String {
+        match table {
+            Table::Snapshots => format!("{}.parquet", self.last),
+            _ => format!("{}-{}.parquet", self.first, self.last),
+        }
+    }
+
+    /// The range that a part's name states; `None` for a name that is not ours.
+    pub fn parse(table: Table, name: &str) -> Option<Self> {
+        let stem = name.strip_suffix(".parquet")?;
+        let (first, last) = match table {
+            Table::Snapshots => (stem, stem),
+            _ => stem.split_once('-')?,
+        };
+        let range = Self { first: first.parse().ok()?, last: last.parse().ok()? };
+        (range.first >= 0 && range.first <= range.last).then_some(range)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip() {
+        let range = SeqRange { first: 7, last: 4_096 };
+        assert_eq!(range.file_name(Table::Changes), "7-4096.parquet");
+        assert_eq!(SeqRange::parse(Table::Changes, "7-4096.parquet"), Some(range));
+        assert_eq!(SeqRange::parse(Table::Snapshots, "9.parquet"), Some(SeqRange { first: 9, last: 9 }));
+        for not_ours in ["x.parquet", "7-4096.parquet.tmp", "9-7.parquet", "-1-4.parquet"] {
+            assert_eq!(SeqRange::parse(Table::Changes, not_ours), None, "{not_ours}");
+        }
+        assert_eq!(Day::parse("2026-11-20").map(|day| day.to_string()).as_deref(), Some("2026-11-20"));
+    }
+}

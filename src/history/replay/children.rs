@@ -1,0 +1,75 @@
+use std::collections::HashMap;
+
+use super::fold::ChildDelta;
+use super::rows::{Key, Row};
+use crate::history::error::HistoryError;
+use crate::history::merge::Merge;
+use crate::zk::{ChangeKind, parent};
+
+/// What happened to the children of each znode: a parent's row comes long before theirs in the order of paths, so this
+/// is gathered first. Memory: an entry a znode whose children changed.
+pub(crate) type ChildDeltas = HashMap<Box<str>, ChildDelta>;
+
+/// Gathers creations and deletions, given in the order of paths, by parent.
+///
+/// Only those count that belong to the parent's present life. A path begins the life of a parent of later paths only
+/// while those still begin with it: so a stack is enough to know when each possible parent was created last.
+pub(crate) fn gather(mut merge: Merge) -> Result<ChildDeltas, HistoryError> {
+    let mut deltas = Deltas::default();
+    let mut group = Vec::new();
+    loop {
+        merge.next_group(&mut group)?;
+        if group.is_empty() {
+            return Ok(deltas.finish());
+        }
+        for (rows, at) in &group {
+            deltas.add(rows.row(*at));
+        }
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Deltas {
+    gathered: HashMap<Box<str>, (ChildDelta, Option<Key>)>,
+    stack: Vec<(Box<str>, Key)>,
+}
+
+impl Deltas {
+    pub(crate) fn add(&mut self, row: Row<'_>) {
+        let path = row.path();
+        while self.stack.last().is_some_and(|(open, _)| !path.starts_with(open.as_ref())) {
+            self.stack.pop();
+        }
+        let (one, created) = match row.kind() {
+            Some(ChangeKind::Created) => (1, true),
+            Some(ChangeKind::Deleted) => (-1, false),
+            _ => return,
+        };
+        if created {
+            match self.stack.last_mut() {
+                Some((open, begun)) if **open == *path => *begun = row.key().max(*begun),
+                _ => self.stack.push((path.into(), row.key())),
+            }
+        }
+        let Some(parent) = parent(path) else { return };
+        let begun = self.stack.iter().rev().find(|(open, _)| **open == *parent).map(|(_, begun)| *begun);
+        if begun.is_some_and(|begun| row.key() < begun) {
+            return;
+        }
+        let entry = match self.gathered.get_mut(parent) {
+            Some(entry) => entry,
+            None => self.gathered.entry(parent.into()).or_default(),
+        };
+        let (delta, last) = entry;
+        delta.events = delta.events.wrapping_add(1);
+        delta.children = delta.children.saturating_add(one);
+        if last.is_none_or(|last| last < row.key()) {
+            *last = Some(row.key());
+            delta.pzxid = row.zxid();
+        }
+    }
+
+    pub(crate) fn finish(self) -> ChildDeltas {
+        self.gathered.into_iter().map(|(path, (delta, _))| (path, delta)).collect()
+    }
+}

@@ -1,0 +1,247 @@
+use std::collections::HashSet;
+
+use super::rows::{Key, Needs, Row};
+use super::scan::{parts_by_position, scan_head, scan_part};
+use super::snapshot::Snapshot;
+use super::{At, ReplayError};
+use crate::history::error::HistoryError;
+use crate::history::gaps::{Interval, intervals};
+use crate::history::timeline;
+use crate::history::view::View;
+use crate::zk::{Micros, Zxid};
+
+/// Where a moment lies: what a replay starts from, and how far it goes.
+#[derive(Clone, Debug)]
+pub struct Located {
+    pub snapshot: Snapshot,
+    pub incarnation: i32,
+    /// The greatest position at or before the moment.
+    pub position: i64,
+    /// The first place after the moment; `None` for everything on record.
+    pub until: Option<Key>,
+    asked: Asked,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    Now,
+    Position,
+    /// The moment, and what the agent's clock shows more than the server's.
+    Time {
+        time: i64,
+        agent_ahead: i64,
+    },
+}
+
+/// Finds the newest snapshot that holds nothing later than the moment, and the place of the moment itself.
+///
+/// # Errors
+/// [`ReplayError::Empty`] without any snapshot; [`ReplayError::BeforeOldest`] names the oldest.
+pub fn locate(view: &View, at: &At) -> Result<Located, ReplayError> {
+    let newest = view.snapshots.last().ok_or_else(|| ReplayError::Empty { cluster: view.cluster.to_string() })?;
+    match *at {
+        At::Now => {
+            let snapshot = Snapshot::of(newest)?;
+            let (incarnation, position) = (snapshot.incarnation, snapshot.position);
+            Ok(Located { snapshot, incarnation, position, until: None, asked: Asked::Now })
+        }
+        At::Position { incarnation, position } => at_position(view, incarnation, position),
+        At::Time(time) => at_time(view, time),
+    }
+}
+
+fn at_position(view: &View, incarnation: i32, position: i64) -> Result<Located, ReplayError> {
+    let all = snapshots(view)?;
+    let mut own = all.iter().filter(|snapshot| snapshot.incarnation == incarnation).peekable();
+    let Some(oldest) = own.peek().copied() else {
+        let mut known: Vec<i32> = all.iter().map(|snapshot| snapshot.incarnation).collect();
+        known.dedup();
+        return Err(ReplayError::NoIncarnation { cluster: view.cluster.to_string(), incarnation, known });
+    };
+    if position < oldest.position {
+        return Err(before_oldest(view, format!("zxid {}", Zxid(position)), oldest));
+    }
+    let until = Key::after(position);
+    let snapshot = newest_before(view, own.rev(), until)?.unwrap_or_else(|| oldest.clone());
+    Ok(Located { snapshot, incarnation, position, until: Some(until), asked: Asked::Position })
+}
+
+fn at_time(view: &View, time: Micros) -> Result<Located, ReplayError> {
+    let all = snapshots(view)?;
+    let mut incarnations: Vec<i32> = all.iter().map(|snapshot| snapshot.incarnation).collect();
+    incarnations.sort_unstable();
+    incarnations.dedup();
+    for incarnation in incarnations.into_iter().rev() {
+        let own = || all.iter().filter(|snapshot| snapshot.incarnation == incarnation);
+        let Some(oldest) = own().next() else { continue };
+        let moment = timeline::find(&view.changes, incarnation, time.0)?;
+        let agent_ahead = match moment.agent_ahead {
+            Some(ahead) => ahead,
+            None => timeline::first_agent_ahead(&view.changes, incarnation)?.unwrap_or(0),
+        };
+        let snapshot = match moment.until {
+            None => own().next_back().cloned(),
+            Some(until) => newest_before(view, own().rev(), until)?,
+        };
+        let Some(snapshot) = snapshot else { continue };
+        // Only a tick, or the agent's own word brought over, says that the moment is not before the oldest snapshot.
+        let proved = moment.tick.is_some_and(|tick| tick.position >= snapshot.position)
+            || snapshot.seq != oldest.seq
+            || oldest.taken_at.0.saturating_sub(agent_ahead) <= time.0;
+        if !proved {
+            continue;
+        }
+        let last = last_before(view, incarnation, moment.until)?;
+        let position = last.map_or(snapshot.position, |last| last.position.max(snapshot.position));
+        let asked = Asked::Time { time: time.0, agent_ahead };
+        return Ok(Located { snapshot, incarnation, position, until: moment.until, asked });
+    }
+    match all.first() {
+        Some(oldest) => Err(before_oldest(view, time.to_string(), oldest)),
+        None => Err(ReplayError::Empty { cluster: view.cluster.to_string() }),
+    }
+}
+
+fn snapshots(view: &View) -> Result<Vec<Snapshot>, HistoryError> {
+    view.snapshots.iter().map(Snapshot::of).collect()
+}
+
+fn before_oldest(view: &View, asked: String, oldest: &Snapshot) -> ReplayError {
+    ReplayError::BeforeOldest {
+        cluster: view.cluster.to_string(),
+        asked,
+        oldest_zxid: Zxid(oldest.position),
+        oldest_time: oldest.taken_at,
+    }
+}
+
+/// The first of these snapshots (given newest first) that holds no row at or after `until`.
+fn newest_before<'a>(
+    view: &View,
+    snapshots: impl Iterator<Item = &'a Snapshot>,
+    until: Key,
+) -> Result<Option<Snapshot>, HistoryError> {
+    for snapshot in snapshots {
+        let fits = snapshot.position < until.position
+            || (snapshot.position == until.position && until.unplaced && {
+                // Rows whose zxid is unknown may already be in it, though they follow its position.
+                let mut later = false;
+                each_near(view, snapshot.incarnation, (until.position, until.position), |row| {
+                    later |= row.key() >= until && row.seq() <= snapshot.seq;
+                })?;
+                !later
+            });
+        if fits {
+            return Ok(Some(snapshot.clone()));
+        }
+    }
+    Ok(None)
+}
+
+const PLACES: Needs = Needs { time: true, stat: false, acl: false, data: false };
+
+/// Gives every row of an incarnation whose position lies in these bounds (and some others of the same row groups).
+fn each_near(
+    view: &View,
+    incarnation: i32,
+    (low, high): (i64, i64),
+    mut visit: impl FnMut(Row<'_>),
+) -> Result<(), HistoryError> {
+    let mut own = |row: Row<'_>| {
+        if row.incarnation() == incarnation && (low..=high).contains(&row.position()) {
+            visit(row);
+        }
+    };
+    scan_head(&view.changes, PLACES, &mut own)?;
+    for (part, (min, max)) in parts_by_position(&view.changes)? {
+        if max >= low && min <= high {
+            let keep = |(min, max): (i64, i64)| max >= low && min <= high;
+            scan_part(&part, PLACES, |group| group.numbers("position").is_none_or(keep), &mut own)?;
+        }
+    }
+    Ok(())
+}
+
+/// The greatest place on record before `until`.
+fn last_before(view: &View, incarnation: i32, until: Option<Key>) -> Result<Option<Key>, HistoryError> {
+    greatest(view, incarnation, until, |_| true)
+}
+
+/// The greatest place before `until` among the rows that `wanted` takes. Reads backwards, and no further than needed.
+fn greatest(
+    view: &View,
+    incarnation: i32,
+    until: Option<Key>,
+    wanted: impl Fn(Row<'_>) -> bool,
+) -> Result<Option<Key>, HistoryError> {
+    let mut last: Option<Key> = None;
+    let mut add = |row: Row<'_>| {
+        let key = row.key();
+        if row.incarnation() == incarnation
+            && until.is_none_or(|until| key < until)
+            && last.is_none_or(|last| last < key)
+            && wanted(row)
+        {
+            last = Some(key);
+        }
+        last
+    };
+    let mut found = None;
+    scan_head(&view.changes, PLACES, |row| found = add(row))?;
+    let mut parts = parts_by_position(&view.changes)?;
+    parts.sort_by_key(|(_, (_, max))| std::cmp::Reverse(*max));
+    for (part, (min, max)) in parts {
+        if until.is_some_and(|until| min > until.position) || found.is_some_and(|found| max < found.position) {
+            continue;
+        }
+        scan_part(&part, PLACES, |_| true, |row| found = add(row))?;
+    }
+    Ok(found)
+}
+
+/// The paths whose place straddles the moment: on record is only that a change of theirs happened somewhere around it.
+///
+/// A row without a zxid lies after its position, and before the next zxid that was heard live after it; for a row that a
+/// rescan found also before the zxid at which coverage began again. By time, one that had been heard of by then is
+/// certain too.
+pub(crate) fn uncertain(view: &View, located: &Located) -> Result<HashSet<Box<str>>, HistoryError> {
+    let mut paths = HashSet::new();
+    if matches!(located.asked, Asked::Now) {
+        return Ok(paths);
+    }
+    let (incarnation, position, until) = (located.incarnation, located.position, located.until);
+    let known = greatest(view, incarnation, until, |row| row.zxid().is_some())?.map_or(i64::MIN, |key| key.position);
+    let live = greatest(view, incarnation, until, |row| row.zxid().is_some() && row.source() != "rescan")?;
+    let began = intervals(view)?
+        .iter()
+        .filter(|interval| interval.is_data() && interval.incarnation == incarnation)
+        .map(|interval: &Interval| interval.from_zxid)
+        .filter(|from| *from <= position)
+        .max()
+        .unwrap_or(i64::MIN);
+    let settled_rescan = live.map_or(i64::MIN, |key| key.position).max(began);
+    let settled_other = known.max(began);
+    each_near(view, incarnation, (settled_rescan.min(settled_other), position), |row| {
+        if row.zxid().is_some() {
+            return;
+        }
+        let rescan = row.source() == "rescan";
+        if row.position() < if rescan { settled_rescan } else { settled_other } {
+            return;
+        }
+        let straddles = match located.asked {
+            Asked::Now => false,
+            Asked::Position => {
+                row.position() < position || (row.position() == position && row.seq() <= located.snapshot.seq)
+            }
+            Asked::Time { time, agent_ahead } => {
+                let heard = row.observed_at().is_some_and(|heard| heard.saturating_sub(agent_ahead) <= time);
+                !(heard && (rescan || until.is_none()))
+            }
+        };
+        if straddles {
+            paths.insert(row.path().into());
+        }
+    })?;
+    Ok(paths)
+}

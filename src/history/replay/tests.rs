@@ -1,0 +1,260 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+use proptest::prelude::*;
+
+use super::model::{Model, PATHS, rows_of};
+use super::testing::{TestRow, changes, changes_part, view};
+use super::*;
+use crate::history::schema;
+use crate::zk::ChangeKind;
+
+fn all(view: &View, at: At, filter: PathFilter, batch_rows: usize) -> RecordBatch {
+    let columns: Vec<usize> = (0..schema::ZNODES.fields().len()).collect();
+    let replay = replay(view, at, ReplayOptions { columns, filter, batch_rows }).expect("located");
+    let schema = replay.schema();
+    let batches: Vec<RecordBatch> = replay.collect::<Result<_, _>>().expect("replayed");
+    assert!(batches.iter().all(|batch| batch.num_rows() > 0 && batch.num_rows() <= batch_rows));
+    arrow::compute::concat_batches(&schema, &batches).expect("one batch")
+}
+
+/// All columns but `uncertain`.
+fn certain(batch: &RecordBatch) -> RecordBatch {
+    batch.project(&(0..16).collect::<Vec<_>>()).expect("there are as many")
+}
+
+/// The same rows as head only, parts only, and mixed; parts with few rows a group.
+fn views(dir: &Path, rows: &[TestRow], snapshots: &[Arc<crate::history::part::Part>]) -> Vec<View> {
+    let head = |rows: &[TestRow]| rows.chunks(3).map(changes).collect::<Vec<_>>();
+    let parts = |name: &str, rows: &[TestRow], chunk: usize| {
+        let dir = dir.join(name);
+        std::fs::create_dir_all(&dir).expect("a folder");
+        rows.chunks(chunk).map(|rows| changes_part(&dir, rows, 4)).collect::<Vec<_>>()
+    };
+    let (older, newer) = rows.split_at(rows.len() / 2);
+    vec![
+        view(Vec::new(), head(rows), snapshots.to_vec()),
+        view(parts("parts", rows, 7), Vec::new(), snapshots.to_vec()),
+        view(parts("one", rows, rows.len().max(1)), Vec::new(), snapshots.to_vec()),
+        view(parts("mixed", older, 5), head(newer), snapshots.to_vec()),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Replay from any snapshot, over head and parts alike, gives what applying the rows one by one gives.
+    #[test]
+    fn replays_as_the_naive_model(
+        ops in prop::collection::vec((any::<u8>(), any::<u8>(), any::<u8>()), 0..80),
+        cut in 0.0..1.0f64,
+        moment in 0.0..1.0f64,
+        prefix in 0..PATHS.len(),
+    ) {
+        let dir = tempfile::tempdir().expect("a folder");
+        let rows = rows_of(&ops);
+        let taken = (rows.len() as f64 * cut) as usize;
+        let position_of = |rows: &[TestRow]| rows.iter().map(|row| row.position).max().unwrap_or(100);
+        let first = Model::root().snapshot(dir.path(), (0, 0, 100, 0), 3);
+        let at = (0, taken as i64, position_of(&rows[..taken]), 1);
+        let mut snapshots = vec![first];
+        if taken > 0 {
+            snapshots.push(Model::of(&rows[..taken]).snapshot(dir.path(), at, 3));
+        }
+
+        let asked = 100 + ((position_of(&rows) - 99) as f64 * moment) as i64;
+        let until = Key::after(asked);
+        let then: Vec<TestRow> = rows.iter().filter(|row| row.key() < until).cloned().collect();
+        let (now, then) = (Model::of(&rows).batch(), Model::of(&then).batch());
+        let at = At::Position { incarnation: 0, position: asked };
+        for view in views(dir.path(), &rows, &snapshots) {
+            prop_assert_eq!(&all(&view, At::Now, PathFilter::All, 5), &now);
+            let replayed = all(&view, at, PathFilter::All, 1_000);
+            prop_assert_eq!(&certain(&replayed), &certain(&then));
+
+            // Pruning never changes a result.
+            let wanted = PATHS[prefix];
+            for filter in [PathFilter::Exact(vec![wanted.into(), "/".into()]), PathFilter::Prefix(wanted.into())] {
+                let keep = |path: &str| match &filter {
+                    PathFilter::Exact(paths) => paths.iter().any(|exact| exact == path),
+                    PathFilter::Prefix(prefix) => path.starts_with(prefix),
+                    PathFilter::All => true,
+                };
+                let paths = now.column(0).as_any().downcast_ref::<arrow::array::StringArray>().expect("text");
+                let mask: arrow::array::BooleanArray = paths.iter().map(|path| path.map(keep)).collect();
+                let expected = arrow::compute::filter_record_batch(&now, &mask).expect("filtered");
+                prop_assert_eq!(&all(&view, At::Now, filter.clone(), 3), &expected);
+            }
+        }
+    }
+}
+
+fn znodes(view: &View, at: At) -> Vec<(String, Option<i32>, bool)> {
+    let batch = all(view, at, PathFilter::All, 100);
+    let paths = rows::column::<arrow::array::StringArray>(&batch, "path", Path::new("")).expect("path");
+    let versions = rows::column::<arrow::array::Int32Array>(&batch, "version", Path::new("")).expect("version");
+    let uncertain = rows::column::<arrow::array::BooleanArray>(&batch, "uncertain", Path::new("")).expect("uncertain");
+    (0..batch.num_rows())
+        .map(|at| (paths.value(at).to_owned(), rows::value(&versions, at), uncertain.value(at)))
+        .collect()
+}
+
+fn created(seq: i64, zxid: i64, path: &str) -> TestRow {
+    TestRow { czxid: Some(zxid), version: Some(0), ..TestRow::new(seq, zxid, ChangeKind::Created, path) }
+}
+
+fn changed(seq: i64, zxid: i64, path: &str, czxid: i64, version: i32) -> TestRow {
+    TestRow { czxid: Some(czxid), version: Some(version), ..TestRow::new(seq, zxid, ChangeKind::DataChanged, path) }
+}
+
+#[test]
+fn before_the_oldest_snapshot_is_an_error_that_names_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let first = Model::root().snapshot(dir.path(), (0, 0, 100, 1_000_000), 3);
+    let view = view(Vec::new(), vec![changes(&[created(1, 110, "/a")])], vec![first]);
+    let error = locate(&view, &At::Position { incarnation: 0, position: 99 }).expect_err("too early");
+    assert!(error.to_string().contains("before the oldest snapshot"), "{error}");
+    assert!(error.to_string().contains("0x64"), "{error}");
+    // The row says that the agent's clock is 1 s ahead: 0 on the server's is 1 s on the agent's.
+    assert!(locate(&view, &At::Time(Micros(0))).is_ok());
+    let error = locate(&view, &At::Time(Micros(-1))).expect_err("too early");
+    assert!(matches!(error, ReplayError::BeforeOldest { .. }), "{error}");
+    let error = locate(&view, &At::Position { incarnation: 7, position: 200 }).expect_err("unknown");
+    assert!(matches!(error, ReplayError::NoIncarnation { incarnation: 7, .. }), "{error}");
+    let empty = testing::view(Vec::new(), Vec::new(), Vec::new());
+    assert!(matches!(locate(&empty, &At::Now), Err(ReplayError::Empty { .. })));
+}
+
+#[test]
+fn a_row_without_a_zxid_follows_its_position() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let first = Model::root().snapshot(dir.path(), (0, 0, 100, 0), 3);
+    let gone = TestRow {
+        zxid: None,
+        czxid: Some(110),
+        server_timed: false,
+        ..TestRow::new(2, 110, ChangeKind::Deleted, "/a")
+    };
+    let rows = [created(1, 110, "/a"), gone, created(3, 120, "/b")];
+    for view in views(dir.path(), &rows, &[first]) {
+        let at = |position| At::Position { incarnation: 0, position };
+        let paths = |at| znodes(&view, at).into_iter().map(|(path, _, _)| path).collect::<Vec<_>>();
+        assert_eq!(paths(at(110)), ["/", "/a"]);
+        // Between 110 and 120 its place is not known: it is gone, but not surely.
+        assert_eq!(paths(at(115)), ["/"]);
+        let located = locate(&view, &at(115)).expect("located");
+        assert!(locate::uncertain(&view, &located).expect("read").contains("/a"));
+        assert_eq!(paths(at(120)), ["/", "/b"]);
+        let located = locate(&view, &at(120)).expect("located");
+        assert!(locate::uncertain(&view, &located).expect("read").is_empty());
+    }
+}
+
+#[test]
+fn a_gaps_rows_are_uncertain_until_coverage_begins_again() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let first = Model::root().snapshot(dir.path(), (0, 0, 100, 0), 3);
+    let gone = TestRow {
+        zxid: None,
+        czxid: Some(110),
+        server_timed: false,
+        source: "rescan",
+        observed_at: 160_000_000,
+        ..TestRow::new(4, 120, ChangeKind::Deleted, "/a")
+    };
+    let found = TestRow { source: "rescan", observed_at: 160_000_000, ..created(3, 130, "/c") };
+    let rows = [created(1, 110, "/a"), created(2, 120, "/b"), found, gone, created(5, 170, "/d")];
+    let intervals = [interval(1, (0, 120), Some("disconnected")), interval(2, (150, 170), Some("stopped"))];
+    let view = testing::with_coverage(views(dir.path(), &rows, &[first])[1].clone(), &intervals, &[]);
+    let uncertain = |at| {
+        let mut paths: Vec<Box<str>> =
+            locate::uncertain(&view, &locate(&view, &at).expect("located")).expect("read").into_iter().collect();
+        paths.sort();
+        paths
+    };
+    let at = |position| At::Position { incarnation: 0, position };
+    assert!(uncertain(at(120)).is_empty());
+    assert_eq!(uncertain(at(130)), ["/a".into()]);
+    assert_eq!(uncertain(at(149)), ["/a".into()]);
+    assert!(uncertain(at(150)).is_empty());
+    assert_eq!(znodes(&view, at(130)).iter().map(|(path, _, _)| path.as_str()).collect::<Vec<_>>(), ["/", "/b", "/c"]);
+    // By time: the rescan at 160 s of the agent's clock is at 159 s of the server's.
+    assert_eq!(uncertain(At::Time(Micros(140_000_000))), ["/a".into()]);
+    assert!(uncertain(At::Time(Micros(159_000_000))).is_empty());
+}
+
+fn interval(seq: i64, (from, to): (i64, i64), ended: Option<&str>) -> crate::history::gaps::Interval {
+    crate::history::gaps::Interval {
+        incarnation: 0,
+        source: "watch".into(),
+        path: "/".into(),
+        aspect: "data".into(),
+        from_time: from * 1_000_000,
+        to_time: to * 1_000_000,
+        from_zxid: from,
+        to_zxid: to,
+        ended: ended.map(str::to_owned),
+        missed_at_least: 0,
+        seq,
+        open: false,
+    }
+}
+
+#[test]
+fn an_import_never_takes_a_znode_back() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let rows = [created(1, 110, "/a"), changed(2, 120, "/a", 110, 1)];
+    let taken = Model::of(&rows).snapshot(dir.path(), (0, 2, 120, 0), 3);
+    let import = |row: TestRow| TestRow { source: "txnlog", ..row };
+    let late = [
+        import(created(3, 90, "/gone")),
+        import(changed(4, 115, "/a", 110, 9)),
+        changed(5, 118, "/a", 110, 8),
+        TestRow { czxid: Some(70), ..TestRow::new(6, 119, ChangeKind::Deleted, "/a") },
+    ];
+    let view = view(Vec::new(), vec![changes(&rows), changes(&late)], vec![taken]);
+    let found: Vec<_> = znodes(&view, At::Now).into_iter().map(|(path, version, _)| (path, version)).collect();
+    assert_eq!(found, [("/".to_owned(), Some(0)), ("/a".to_owned(), Some(1))]);
+}
+
+#[test]
+fn incarnations_never_mix() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let old = Model::root().snapshot(dir.path(), (0, 0, 100, 0), 3);
+    let new = Model::root().snapshot(dir.path(), (1, 2, 5, 500_000_000), 3);
+    let anew = |row: TestRow| TestRow { incarnation: 1, time: 600_000_000, observed_at: 600_000_000, ..row };
+    let rows = [created(1, 110, "/a"), created(2, 120, "/b"), anew(created(3, 6, "/a")), anew(created(4, 7, "/c"))];
+    for view in views(dir.path(), &rows, &[old, new]) {
+        let paths = |at| znodes(&view, at).into_iter().map(|(path, _, _)| path).collect::<Vec<_>>();
+        assert_eq!(paths(At::Now), ["/", "/a", "/c"]);
+        assert_eq!(paths(At::Position { incarnation: 0, position: 1_000 }), ["/", "/a", "/b"]);
+        assert_eq!(paths(At::Position { incarnation: 1, position: 6 }), ["/", "/a"]);
+        assert_eq!(paths(At::Time(Micros(115_000_000))), ["/", "/a"]);
+        assert_eq!(paths(At::Time(Micros(400_000_000))), ["/", "/a", "/b"]);
+        assert_eq!(paths(At::Time(Micros(550_000_000))), ["/"]);
+        assert_eq!(paths(At::Time(Micros(600_000_000))), ["/", "/a", "/c"]);
+    }
+}
+
+#[test]
+fn trees_differ_by_path() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let first = Model::root().snapshot(dir.path(), (0, 0, 100, 0), 3);
+    let rows = [
+        created(1, 110, "/a"),
+        created(2, 120, "/b"),
+        created(3, 130, "/same"),
+        changed(4, 140, "/a", 110, 1),
+        TestRow { czxid: Some(120), ..TestRow::new(5, 150, ChangeKind::Deleted, "/b") },
+        created(6, 160, "/c"),
+    ];
+    let view = view(Vec::new(), vec![changes(&rows)], vec![first]);
+    let a = At::Position { incarnation: 0, position: 130 };
+    let diffs: Vec<Diff> =
+        tree_diff(&view, a, At::Now, &PathFilter::All).expect("located").collect::<Result<_, _>>().expect("read");
+    let told: Vec<_> = diffs.iter().map(|diff| (diff.path.as_str(), diff.kind.as_str())).collect();
+    assert_eq!(told, [("/a", "changed"), ("/b", "deleted"), ("/c", "created")]);
+    assert_eq!(diffs[0].a.as_ref().map(|side| side.version), Some(Some(0)));
+    assert_eq!(diffs[0].b.as_ref().map(|side| side.version), Some(Some(1)));
+}

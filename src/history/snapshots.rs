@@ -1,0 +1,57 @@
+//! The whole tree at a seq: what every replay starts from.
+//!
+//! ```text
+//! the live tree (metadata, by path) ─┐
+//! values that a scan read ───────────┤ ValueSpill: sorted by path,
+//! values of changes since then ──────┘ bounded memory, runs on disk   ├─> merge-join by path ─> <seq>.parquet
+//! the snapshot before (values, by path) ──────────────────────────────┘
+//! ```
+//!
+//! A znode of the live tree has no value of its own. A value belongs to it if it is of the same life and version
+//! (czxid, version; and mzxid where the version is always -1, as of `/zookeeper/config`). Where several tell the same
+//! version's value, a scan's wins, being the newest word of the value policy, then the one that tells most, then the one
+//! recorded last. Where none does, the value is unknown: null, with the length that the Stat tells.
+
+mod cursor;
+mod join;
+mod spill;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use spill::{SPILL_BYTES_MAX, ValueSpill};
+pub use write::{SnapshotRow, write_snapshot};
+
+use std::sync::Arc;
+
+use super::days::int64_range;
+use super::error::HistoryError;
+use super::part::Part;
+use super::view::View;
+
+/// The newest snapshot of a history.
+pub fn latest(view: &View) -> Option<Arc<Part>> {
+    view.snapshots.last().cloned()
+}
+
+/// The newest snapshot of an incarnation that was taken at or before a seq.
+pub fn latest_before(view: &View, incarnation: i32, seq: i64) -> Result<Option<Arc<Part>>, HistoryError> {
+    for part in view.snapshots.iter().rev().filter(|part| part.range.last <= seq) {
+        if incarnation_of(part)? == Some(incarnation) {
+            return Ok(Some(part.clone()));
+        }
+    }
+    Ok(None)
+}
+
+/// The incarnation that a snapshot is of, from its footer.
+pub fn incarnation_of(part: &Part) -> Result<Option<i32>, HistoryError> {
+    let metadata = part.metadata()?;
+    let entries = metadata.metadata().file_metadata().key_value_metadata();
+    let entry = entries.and_then(|entries| entries.iter().find(|entry| entry.key == write::INCARNATION_KEY));
+    if let Some(incarnation) = entry.and_then(|entry| entry.value.as_ref()?.parse().ok()) {
+        return Ok(Some(incarnation));
+    }
+    Ok(int64_range(part, "incarnation")?.and_then(|(incarnation, _)| i32::try_from(incarnation).ok()))
+}

@@ -1,0 +1,186 @@
+//! What the agent tells Prometheus: every metric's name, help and labels are in [`names`], and nowhere else.
+//!
+//! One registry per [`Metrics`], none that is global. Labels are `cluster` and small closed sets; never a path, a
+//! session or a zxid, except the operator-listed prefixes, whose number is capped (see [`Subtrees`]).
+
+mod cluster;
+mod names;
+mod subtrees;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus::{
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder, core::Collector,
+};
+
+pub use cluster::{
+    Ability, ClusterMetrics, ClusterSeries, QueueMetrics, ReadKind, ReadResult, SessionState, SubtreeMetrics,
+    TableMetrics,
+};
+pub use names::{ALL, Def};
+pub use subtrees::{OTHER, Subtrees};
+
+/// The content type of [`Metrics::render`].
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// How a query ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueryOutcome {
+    Ok,
+    /// The SQL is wrong, or not allowed.
+    Refused,
+    /// A limit of time, memory, rows or disk was reached.
+    Limited,
+    /// The client went away.
+    Cancelled,
+    /// Anything else.
+    Failed,
+}
+
+impl QueryOutcome {
+    pub const ALL: &[Self] = &[Self::Ok, Self::Refused, Self::Limited, Self::Cancelled, Self::Failed];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Refused => "refused",
+            Self::Limited => "limited",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// The agent's metrics. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Metrics(Arc<Inner>);
+
+struct Inner {
+    registry: Registry,
+    families: cluster::Families,
+    clusters: Mutex<BTreeMap<String, ClusterMetrics>>,
+    subtrees: Arc<Subtrees>,
+    queries: IntCounterVec,
+    queries_running: IntGauge,
+    query_seconds: Histogram,
+    disk_free_bytes: IntGauge,
+    disk_floor_bytes: IntGauge,
+}
+
+impl Metrics {
+    /// Registers everything. Fails only where two metrics share a name.
+    pub fn new(subtrees: Subtrees) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        let build = int_gauges(&registry, &names::BUILD_INFO)?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let queries = int_counters(&registry, &names::QUERIES)?;
+        for outcome in QueryOutcome::ALL {
+            // A series that is there from the start can be alerted on at its first step.
+            queries.with_label_values(&[outcome.as_str()]);
+        }
+        let none: &[&str] = &[];
+        Ok(Self(Arc::new(Inner {
+            families: cluster::Families::new(&registry)?,
+            clusters: Mutex::default(),
+            subtrees: Arc::new(subtrees),
+            queries,
+            queries_running: int_gauges(&registry, &names::QUERIES_RUNNING)?.with_label_values(none),
+            query_seconds: histograms(&registry, &names::QUERY_SECONDS)?.with_label_values(none),
+            disk_free_bytes: int_gauges(&registry, &names::DISK_FREE_BYTES)?.with_label_values(none),
+            disk_floor_bytes: int_gauges(&registry, &names::DISK_FLOOR_BYTES)?.with_label_values(none),
+            registry,
+        })))
+    }
+
+    /// The series of one ensemble, made on first use.
+    pub fn cluster(&self, name: &str) -> ClusterMetrics {
+        let mut clusters = self.0.clusters.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cluster) = clusters.get(name) {
+            return cluster.clone();
+        }
+        let cluster = ClusterMetrics::new(&self.0.families, name, Arc::clone(&self.0.subtrees));
+        clusters.insert(name.to_owned(), cluster.clone());
+        cluster
+    }
+
+    /// Marks a query as running until the returned guard is finished, or dropped: that counts as cancelled.
+    pub fn query(&self) -> QueryGuard {
+        self.0.queries_running.inc();
+        QueryGuard { metrics: self.clone(), started: std::time::Instant::now(), outcome: QueryOutcome::Cancelled }
+    }
+
+    /// Free bytes of the disk that holds the history, and how many must stay free.
+    pub fn disk(&self, free_bytes: u64, floor_bytes: u64) {
+        self.0.disk_free_bytes.set(i64::try_from(free_bytes).unwrap_or(i64::MAX));
+        self.0.disk_floor_bytes.set(i64::try_from(floor_bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Everything in Prometheus' text format 0.0.4 (see [`CONTENT_TYPE`]).
+    pub fn render(&self) -> String {
+        let families = self.0.registry.gather();
+        // Fails only on a family without series, which gathering leaves out.
+        TextEncoder::new().encode_to_string(&families).unwrap_or_else(|error| format!("# not rendered: {error}\n"))
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+/// A running query.
+#[derive(Debug)]
+pub struct QueryGuard {
+    metrics: Metrics,
+    started: std::time::Instant,
+    outcome: QueryOutcome,
+}
+
+impl QueryGuard {
+    pub fn finish(mut self, outcome: QueryOutcome) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for QueryGuard {
+    fn drop(&mut self) {
+        let metrics = &self.metrics.0;
+        metrics.queries_running.dec();
+        metrics.queries.with_label_values(&[self.outcome.as_str()]).inc();
+        metrics.query_seconds.observe(self.started.elapsed().as_secs_f64());
+    }
+}
+
+fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+fn int_counters(registry: &Registry, def: &Def) -> Result<IntCounterVec, prometheus::Error> {
+    registered(registry, IntCounterVec::new(Opts::new(def.name, def.help), def.labels)?)
+}
+
+fn counters(registry: &Registry, def: &Def) -> Result<prometheus::CounterVec, prometheus::Error> {
+    registered(registry, prometheus::CounterVec::new(Opts::new(def.name, def.help), def.labels)?)
+}
+
+fn int_gauges(registry: &Registry, def: &Def) -> Result<IntGaugeVec, prometheus::Error> {
+    registered(registry, IntGaugeVec::new(Opts::new(def.name, def.help), def.labels)?)
+}
+
+fn gauges(registry: &Registry, def: &Def) -> Result<GaugeVec, prometheus::Error> {
+    registered(registry, GaugeVec::new(Opts::new(def.name, def.help), def.labels)?)
+}
+
+fn histograms(registry: &Registry, def: &Def) -> Result<HistogramVec, prometheus::Error> {
+    let options = HistogramOpts::new(def.name, def.help).buckets(def.buckets.to_vec());
+    registered(registry, HistogramVec::new(options, def.labels)?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! Every metric: its name, what it tells an operator, its labels.
+
+/// One metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Def {
+    pub name: &'static str,
+    pub help: &'static str,
+    pub labels: &'static [&'static str],
+    /// Upper bounds of a histogram's buckets; empty for all others.
+    pub buckets: &'static [f64],
+}
+
+macro_rules! metrics {
+    ($($constant:ident $name:literal [$($label:literal),*] $(buckets $buckets:ident)? $help:literal)+) => {
+        $(pub(super) const $constant: Def = Def {
+            name: concat!("zktrail_", $name),
+            help: $help,
+            labels: &[$($label),*],
+            buckets: metrics!(@buckets $($buckets)?),
+        };)+
+
+        /// All metrics of the agent, but those of the process, which the client library names.
+        pub const ALL: &[Def] = &[$($constant),+];
+    };
+    (@buckets) => { &[] };
+    (@buckets $buckets:ident) => { $buckets };
+}
+
+const FAST: &[f64] = &[0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
+const MEDIUM: &[f64] = &[0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0];
+const SLOW: &[f64] = &[0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0];
+
+metrics! {
+    BUILD_INFO "build_info" ["version"]
+        "Always 1; the label tells the version that runs."
+
+    SESSION_STATE "session_state" ["cluster", "state"]
+        "1 for the state that the session with the ensemble is in, 0 for the others."
+    SOURCE_MODE "source_mode" ["cluster", "ability"]
+        "1 where the connected server has this ability, as probed at the start; without event_zxids some rows stay without a zxid."
+    RECORDING "recording" ["cluster"]
+        "1 while changes are recorded; 0 while a gap is open or the disk is full."
+    NOTIFICATIONS "notifications_total" ["cluster", "kind"]
+        "Watch notifications that the server sent."
+    CHANGES "changes_total" ["cluster", "kind", "evidence"]
+        "Changes recorded, by what happened and by how it is known."
+    MISSED "missed_total" ["cluster"]
+        "Changes that version arithmetic proves to have happened but that have no row of their own."
+    UNREADABLE_PATHS "unreadable_paths" ["cluster"]
+        "Znodes that cannot be read (no permission, or too large) and so are not covered."
+
+    SERVER_LAST_ZXID "server_last_zxid" ["cluster"]
+        "The greatest zxid heard of from the ensemble."
+    RECORDED_LAST_ZXID "recorded_last_zxid" ["cluster"]
+        "The greatest zxid that is durably recorded."
+    CAPTURE_LAG_SECONDS "capture_lag_seconds" ["cluster"]
+        "From the commit by the server's clock to the durable record by the agent's, of the last recorded change; clock differences are in it."
+    RECORD_SECONDS "record_seconds" ["cluster"] buckets FAST
+        "From hearing of a change to its durable record, by the agent's clock."
+
+    GAP_OPEN "gap_open" ["cluster"]
+        "1 while the ensemble is not observed."
+    GAP_SECONDS "gap_seconds_total" ["cluster"]
+        "Seconds during which the ensemble was not observed."
+    RESCANS "rescans_total" ["cluster", "reason"]
+        "Full reads of the tree, by what made them necessary."
+    RESCAN_SECONDS "rescan_seconds" ["cluster"] buckets SLOW
+        "How long full reads of the tree took."
+    OVERRUNS "overruns_total" ["cluster"]
+        "How often a bounded queue was full, so that the source was cut with a gap."
+
+    ZNODES "znodes" ["cluster"]
+        "Znodes in the tree as it is known."
+    EPHEMERALS "ephemerals" ["cluster"]
+        "Ephemeral znodes in the tree as it is known."
+    DATA_BYTES "data_bytes" ["cluster"]
+        "Bytes of all values in the tree as it is known."
+    SUBTREE_ZNODES "subtree_znodes" ["cluster", "prefix"]
+        "Znodes beneath a listed prefix, itself included; all that no listed prefix holds is under `other`."
+    SUBTREE_BYTES "subtree_bytes" ["cluster", "prefix"]
+        "Bytes of the values beneath a listed prefix, itself included."
+    SUBTREE_CHANGES "subtree_changes_total" ["cluster", "prefix"]
+        "Changes recorded beneath a listed prefix, itself included."
+
+    READS "reads_total" ["cluster", "kind", "outcome"]
+        "Read requests to the ensemble, by kind and by how they ended. A multi-read counts once."
+    READ_BUDGET_ZNODES "read_budget_znodes_per_second" ["cluster"]
+        "The most znodes a second that scans may read; 0 is no bound."
+    READ_BUDGET_BYTES "read_budget_bytes_per_second" ["cluster"]
+        "The most bytes a second that scans may read; 0 is no bound."
+    READ_BUDGET_WAIT_SECONDS "read_budget_wait_seconds_total" ["cluster"]
+        "Seconds that scans waited for their budget."
+
+    QUEUE_DEPTH "queue_depth" ["cluster", "queue"]
+        "Entries waiting in a bounded queue."
+    QUEUE_CAPACITY "queue_capacity" ["cluster", "queue"]
+        "The bound of a queue; reaching it cuts the source with a gap."
+
+    WAL_BYTES "wal_bytes" ["cluster"]
+        "Bytes of write-ahead log on disk."
+    WAL_FRAMES "wal_frames_total" ["cluster"]
+        "Frames written to the write-ahead log; each is one group commit."
+    WAL_FSYNC_SECONDS "wal_fsync_seconds" ["cluster"] buckets FAST
+        "How long fsyncs of the write-ahead log took."
+    FLUSHES "flushes_total" ["cluster"]
+        "Flushes of recorded changes to Parquet parts."
+    FLUSH_SECONDS "flush_seconds" ["cluster"] buckets MEDIUM
+        "How long flushes took."
+    PARTS "parts" ["cluster", "table"]
+        "Parquet parts on disk."
+    PART_BYTES "part_bytes" ["cluster", "table"]
+        "Bytes of Parquet parts on disk."
+
+    DISK_FREE_BYTES "disk_free_bytes" []
+        "Free bytes on the disk that holds the history."
+    DISK_FLOOR_BYTES "disk_floor_bytes" []
+        "Free bytes below which recording stops."
+    QUERIES "queries_total" ["outcome"]
+        "Queries, by how they ended."
+    QUERY_SECONDS "query_seconds" [] buckets MEDIUM
+        "How long queries took, also refused ones."
+    QUERIES_RUNNING "queries_running" []
+        "Queries that run now."
+}

@@ -1,0 +1,117 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+use crate::zk::{ChangeKind, EventKind, Evidence, ScanReason};
+
+fn metrics() -> Metrics {
+    Metrics::new(Subtrees::new(&["/brokers".to_owned(), "/a \"b\"\\c".to_owned()], 10)).expect("names are unique")
+}
+
+#[test]
+fn names_keep_the_conventions() {
+    let mut names = BTreeSet::new();
+    for def in ALL {
+        let name = def.name;
+        assert!(names.insert(name), "{name} twice");
+        assert!(name.starts_with("zktrail_"), "{name}");
+        assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
+        for wrong in ["milli", "micro", "_ms", "_kb", "_mb", "minutes", "percent", "_count", "_sum", "_bucket"] {
+            assert!(!name.contains(wrong), "{name} has no base unit");
+        }
+        assert!(def.help.len() > 15 && def.help.ends_with('.'), "{name}: {}", def.help);
+        for label in def.labels {
+            let known = [
+                "cluster", "state", "ability", "kind", "evidence", "reason", "outcome", "queue", "table", "prefix",
+                "version",
+            ];
+            assert!(known.contains(label), "{name} has the label {label}");
+        }
+        assert_eq!(def.labels.contains(&"prefix"), name.starts_with("zktrail_subtree_"), "{name}");
+        assert!(def.buckets.is_sorted() && (def.buckets.is_empty() || name.ends_with("_seconds")), "{name}");
+    }
+}
+
+#[test]
+fn everything_renders_and_parses() {
+    let metrics = metrics();
+    let prod = metrics.cluster("prod");
+    prod.session_state(SessionState::Connected);
+    prod.ability(Ability::EventZxids, true);
+    prod.notifications(EventKind::Deleted).inc();
+    prod.changes(ChangeKind::Deleted, Evidence::Inferred).inc_by(3);
+    prod.rescans(ScanReason::NewSession).inc();
+    prod.reads(ReadKind::MultiRead, ReadResult::Ok).inc();
+    prod.read_budget(Some(20_000), None);
+    prod.subtree("/brokers/ids/1").znodes.add(5);
+    prod.subtree("/elsewhere").changes.inc();
+    prod.queue("stream", 100).depth.set(7);
+    prod.table("changes").bytes.set(10);
+    prod.wal_fsync_seconds.observe(0.002);
+    prod.gap_seconds.inc_by(1.5);
+    metrics.disk(10, 5);
+    metrics.query().finish(QueryOutcome::Limited);
+    drop(metrics.query());
+    let running = metrics.query();
+
+    let text = metrics.render();
+    let (types, samples) = parse(&text);
+    let sample = |name: &str| *samples.get(name).unwrap_or_else(|| panic!("{name} is not in\n{text}"));
+    assert_eq!(sample(r#"zktrail_session_state{cluster="prod",state="connected"}"#), 1.0);
+    assert_eq!(sample(r#"zktrail_session_state{cluster="prod",state="expired"}"#), 0.0);
+    assert_eq!(sample(r#"zktrail_source_mode{ability="event_zxids",cluster="prod"}"#), 1.0);
+    assert_eq!(sample(r#"zktrail_notifications_total{cluster="prod",kind="deleted"}"#), 1.0);
+    assert_eq!(sample(r#"zktrail_changes_total{cluster="prod",evidence="inferred",kind="deleted"}"#), 3.0);
+    assert_eq!(sample(r#"zktrail_rescans_total{cluster="prod",reason="new_session"}"#), 1.0);
+    assert_eq!(sample(r#"zktrail_reads_total{cluster="prod",kind="multi_read",outcome="ok"}"#), 1.0);
+    assert_eq!(sample(r#"zktrail_read_budget_bytes_per_second{cluster="prod"}"#), 0.0);
+    assert_eq!(sample(r#"zktrail_subtree_znodes{cluster="prod",prefix="/brokers"}"#), 5.0);
+    assert_eq!(sample(r#"zktrail_subtree_changes_total{cluster="prod",prefix="other"}"#), 1.0);
+    assert_eq!(sample(r#"zktrail_queue_capacity{cluster="prod",queue="stream"}"#), 100.0);
+    assert_eq!(sample(r#"zktrail_queries_total{outcome="limited"}"#), 1.0);
+    assert_eq!(sample(r#"zktrail_queries_total{outcome="cancelled"}"#), 1.0);
+    assert_eq!(sample("zktrail_queries_running"), 1.0);
+    assert_eq!(sample("zktrail_query_seconds_count"), 2.0);
+    assert_eq!(sample("zktrail_disk_free_bytes"), 10.0);
+    drop(running);
+
+    // Every metric is there once a cluster is, under its own help and type; and nothing else but the process's.
+    for def in ALL {
+        let kind = types.get(def.name).unwrap_or_else(|| panic!("{} is not rendered", def.name));
+        assert_eq!(kind == "counter", def.name.ends_with("_total"), "{} is a {kind}", def.name);
+        assert_eq!(kind == "histogram", !def.buckets.is_empty(), "{} is a {kind}", def.name);
+    }
+    let unknown = types.keys().find(|name| !name.starts_with("process_") && !ALL.iter().any(|def| def.name == *name));
+    assert_eq!(unknown, None);
+}
+
+#[test]
+fn clusters_are_made_once() {
+    let metrics = metrics();
+    metrics.cluster("a").missed.inc();
+    metrics.clone().cluster("a").missed.inc();
+    metrics.cluster("b").missed.inc();
+    assert_eq!((metrics.cluster("a").missed.get(), metrics.cluster("b").missed.get()), (2, 1));
+}
+
+/// Parses the text format strictly enough to notice a broken line: types by family, values by series.
+fn parse(text: &str) -> (BTreeMap<String, String>, BTreeMap<String, f64>) {
+    let (mut types, mut samples, mut helped) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            helped.insert(rest.split_once(' ').expect("a help").0.to_owned());
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').expect("a type");
+            assert!(helped.contains(name), "{name} has no help");
+            assert!(types.insert(name.to_owned(), kind.to_owned()).is_none(), "{name} has two types");
+        } else {
+            let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line:?}"));
+            let family = series.split('{').next().expect("a name");
+            let base =
+                ["_bucket", "_sum", "_count"].iter().find_map(|suffix| family.strip_suffix(suffix)).unwrap_or(family);
+            assert!(types.contains_key(family) || types.contains_key(base), "{line:?} has no type");
+            let value: f64 = value.parse().unwrap_or_else(|_| panic!("{line:?}"));
+            assert!(samples.insert(series.to_owned(), value).is_none(), "{series} twice");
+        }
+    }
+    (types, samples)
+}

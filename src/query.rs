@@ -1,0 +1,23 @@
+//! Answers SQL over any number of clusters' histories: DataFusion over Views.
+//!
+//! ```text
+//! SQL ── Engine ── Tables (one View a cluster, taken once a query)
+//!                    changes, coverage, snapshots   parts as Parquet + the head in memory
+//!                    znodes, znodes_at, tree_diff   a replay, streamed
+//!                    gaps, sessions                 derived
+//! ```
+//! What it is not: it never writes. There is no DDL, no DML, no COPY, no SET, and no way for SQL to name a file: the
+//! only object store is an empty one, and the parts are opened by [`crate::history::part::Part`], not by path.
+//!
+//! Every query holds one View of each cluster for all its tables, so that they agree with each other; it runs on the
+//! engine's own threads, so that a heavy one does not delay what is being recorded; and it is bounded by [`Limits`].
+
+pub mod encode;
+mod engine;
+mod error;
+mod functions;
+pub(crate) mod tables;
+
+pub use engine::{Activity, Engine, Limits, QueryStream, Sources};
+pub use error::{ErrorKind, QueryError};
+pub use tables::{FUNCTIONS as TABLE_FUNCTIONS, NAMES as TABLES};

@@ -1,0 +1,452 @@
+use std::collections::HashMap;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use datafusion::datasource::object_store::ObjectStoreUrl;
+use datafusion::error::DataFusionError;
+use datafusion::execution::context::{SQLOptions, SessionConfig, SessionState};
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::object_store::memory::InMemory;
+use datafusion::physical_plan::execute_stream;
+use futures::{FutureExt, Stream, StreamExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, Sleep, timeout, timeout_at};
+
+use super::error::QueryError;
+use super::functions;
+use super::tables::{self, PartStatistics, Tables};
+use crate::history::error::HistoryError;
+use crate::history::view::View;
+
+/// Gives the current View of every cluster. Called once a query, off the async threads.
+pub type Sources = Arc<dyn Fn() -> Result<Vec<View>, HistoryError> + Send + Sync>;
+
+/// What bounds every query.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// What the running queries may hold together. Operators spill before they fail.
+    pub memory_bytes_max: usize,
+    /// From the moment that a query starts to the last row that is taken from it.
+    pub time_max: Duration,
+    /// Rows of one answer.
+    pub rows_max: u64,
+    /// Temporary files of all running queries.
+    pub spill_bytes_max: u64,
+    /// Queries that run at once.
+    pub concurrent_max: usize,
+    /// How long a query may wait for its turn before it is refused as busy.
+    pub queue_wait_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_bytes_max: 1 << 30,
+            time_max: Duration::from_secs(60),
+            rows_max: 1_000_000,
+            spill_bytes_max: 4 << 30,
+            concurrent_max: 8,
+            queue_wait_max: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What an engine has been doing since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Activity {
+    pub running: u64,
+    pub finished_total: u64,
+    /// Ended with an error, limits included; also those whose reader went away.
+    pub failed_total: u64,
+    pub limited_total: u64,
+    pub busy_total: u64,
+    pub rows_total: u64,
+    pub micros_total: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    running: AtomicU64,
+    finished: AtomicU64,
+    failed: AtomicU64,
+    limited: AtomicU64,
+    busy: AtomicU64,
+    rows: AtomicU64,
+    micros: AtomicU64,
+}
+
+/// Answers SQL. Cheap to clone; the clones share limits, threads and memory.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    sources: Sources,
+    limits: Limits,
+    /// Functions, options and the runtime environment; a query adds its own catalog to a copy.
+    base: SessionState,
+    statistics: Arc<PartStatistics>,
+    permits: Arc<Semaphore>,
+    counters: Counters,
+    runtime: Threads,
+}
+
+/// The engine's own threads. They end in the background: a blocking read that is under way is not waited for.
+struct Threads(Option<tokio::runtime::Runtime>);
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Batches that may wait between a query and its reader.
+const BATCHES_WAITING_MAX: usize = 2;
+
+impl Engine {
+    /// Makes an engine. `spill_dir` holds temporary files while a query needs them; nothing is written before.
+    pub fn new(sources: Sources, limits: Limits, spill_dir: &Path) -> Result<Self, QueryError> {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(cores)
+            .thread_name("zktrail-query")
+            .enable_time()
+            .build()
+            .map_err(|error| QueryError::Internal(format!("cannot start the query threads: {error}")))?;
+        let base = base_state(&limits, spill_dir, cores)
+            .map_err(|error| QueryError::from_datafusion(error, limits.memory_bytes_max))?;
+        let permits = Arc::new(Semaphore::new(limits.concurrent_max));
+        let inner = Inner {
+            sources,
+            limits,
+            base,
+            statistics: Arc::default(),
+            permits,
+            counters: Counters::default(),
+            runtime: Threads(Some(runtime)),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+
+    pub fn activity(&self) -> Activity {
+        let counters = &self.inner.counters;
+        Activity {
+            running: counters.running.load(Ordering::Relaxed),
+            finished_total: counters.finished.load(Ordering::Relaxed),
+            failed_total: counters.failed.load(Ordering::Relaxed),
+            limited_total: counters.limited.load(Ordering::Relaxed),
+            busy_total: counters.busy.load(Ordering::Relaxed),
+            rows_total: counters.rows.load(Ordering::Relaxed),
+            micros_total: counters.micros.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Starts one read-only statement and gives its rows as they come.
+    ///
+    /// Waits for its turn up to `queue_wait_max`. Dropping the future or the stream stops the query. The deadline holds
+    /// also for a reader that stops reading.
+    pub async fn query(&self, sql: &str) -> Result<QueryStream, QueryError> {
+        let inner = &self.inner;
+        let permit = match timeout(inner.limits.queue_wait_max, inner.permits.clone().acquire_owned()).await {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(_)) | Err(_) => {
+                inner.counters.busy.fetch_add(1, Ordering::Relaxed);
+                return Err(QueryError::Busy { running: inner.limits.concurrent_max });
+            }
+        };
+        let Some(runtime) = &inner.runtime.0 else {
+            return Err(QueryError::Internal("the engine is shutting down".to_owned()));
+        };
+        let deadline = Instant::now() + inner.limits.time_max;
+        let (schema_sender, schema) = oneshot::channel();
+        let (sender, receiver) = mpsc::channel(BATCHES_WAITING_MAX);
+        let run = Run { inner: inner.clone(), sql: sql.to_owned(), deadline, permit };
+        let task = StopOnDrop(runtime.spawn(run.run(schema_sender, sender)).abort_handle());
+        let time_error = || QueryError::Time { seconds: inner.limits.time_max.as_secs() };
+        let schema = match timeout_at(deadline, schema).await {
+            Err(_) => return Err(time_error()),
+            Ok(Err(_)) => return Err(QueryError::Internal("the query's task ended without a word".to_owned())),
+            Ok(Ok(schema)) => schema?,
+        };
+        Ok(QueryStream {
+            schema,
+            receiver,
+            deadline: Box::pin(tokio::time::sleep_until(deadline)),
+            seconds_max: inner.limits.time_max.as_secs(),
+            done: false,
+            _task: task,
+        })
+    }
+}
+
+/// Plans one read-only statement; refuses every other.
+async fn plan(
+    inner: &Arc<Inner>,
+    sql: &str,
+) -> Result<(Arc<dyn datafusion::physical_plan::ExecutionPlan>, SessionState), QueryError> {
+    let sources = inner.sources.clone();
+    let views = tokio::task::spawn_blocking(move || sources())
+        .await
+        .map_err(|error| QueryError::Internal(format!("cannot take a view of the history: {error}")))??;
+    let clean = |error| QueryError::from_datafusion(error, inner.limits.memory_bytes_max);
+    let state = tables::with_tables(&inner.base, Tables::new(views, inner.statistics.clone(), inner.base.clone()))
+        .map_err(clean)?;
+    let logical = state.create_logical_plan(sql).await.map_err(clean)?;
+    let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    read_only.verify_plan(&logical).map_err(|error| match clean(error) {
+        QueryError::Sql(text) => {
+            QueryError::Sql(format!("{text}. The history is read-only: SELECT, SHOW, DESCRIBE, EXPLAIN"))
+        }
+        other => other,
+    })?;
+    let physical = state.create_physical_plan(&logical).await.map_err(clean)?;
+    Ok((physical, state))
+}
+
+/// One query on the engine's threads.
+struct Run {
+    inner: Arc<Inner>,
+    sql: String,
+    deadline: Instant,
+    permit: OwnedSemaphorePermit,
+}
+
+enum Message {
+    Batch(RecordBatch),
+    Failed(QueryError),
+    /// Without it the answer is not whole.
+    End,
+}
+
+type SchemaSender = oneshot::Sender<Result<SchemaRef, QueryError>>;
+
+impl Run {
+    async fn run(self, schema_sender: SchemaSender, sender: mpsc::Sender<Message>) {
+        let Self { inner, sql, deadline, permit } = self;
+        let mut tally = Tally::start(inner.clone());
+        let mut schema_sender = Some(schema_sender);
+        let work = answer(&inner, &sql, &mut schema_sender, &sender, &mut tally.rows);
+        // A panic in a plan must become an error, or the answer would look like one that ended early.
+        let outcome = match timeout_at(deadline, std::panic::AssertUnwindSafe(work).catch_unwind()).await {
+            Err(_) => Err(QueryError::Time { seconds: inner.limits.time_max.as_secs() }),
+            Ok(Err(_)) => Err(QueryError::Internal("the query panicked".to_owned())),
+            Ok(Ok(outcome)) => outcome,
+        };
+        tally.end(&outcome);
+        drop(permit);
+        let last = match outcome {
+            Ok(()) => Message::End,
+            Err(error) => match schema_sender.take() {
+                Some(schema_sender) => {
+                    let _ = schema_sender.send(Err(error));
+                    return;
+                }
+                None => Message::Failed(error),
+            },
+        };
+        // Nobody reads any more, or not in time: there is nobody left to tell.
+        let _ = timeout(Duration::from_secs(1), sender.send(last)).await;
+    }
+}
+
+async fn answer(
+    inner: &Arc<Inner>,
+    sql: &str,
+    schema_sender: &mut Option<SchemaSender>,
+    sender: &mpsc::Sender<Message>,
+    rows: &mut u64,
+) -> Result<(), QueryError> {
+    let clean = |error| QueryError::from_datafusion(error, inner.limits.memory_bytes_max);
+    let (physical, state) = plan(inner, sql).await?;
+    let mut stream = execute_stream(physical, state.task_ctx()).map_err(clean)?;
+    let schema = with_unique_names(&stream.schema());
+    if let Some(schema_sender) = schema_sender.take() {
+        let _ = schema_sender.send(Ok(schema.clone()));
+    }
+    while let Some(batch) = stream.next().await {
+        let batch = batch.map_err(clean)?;
+        *rows += batch.num_rows() as u64;
+        if *rows > inner.limits.rows_max {
+            return Err(QueryError::Rows { rows: inner.limits.rows_max });
+        }
+        let batch = RecordBatch::try_new_with_options(
+            schema.clone(),
+            batch.columns().to_vec(),
+            &arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(batch.num_rows())),
+        )
+        .map_err(|error| QueryError::Internal(error.to_string()))?;
+        if batch.num_rows() > 0 && sender.send(Message::Batch(batch)).await.is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// A join may yield two columns of one name, which no JSON object and no Parquet file can hold: the later get a number.
+fn with_unique_names(schema: &SchemaRef) -> SchemaRef {
+    let mut taken: HashMap<String, usize> = HashMap::new();
+    let fields: Vec<Field> = schema
+        .fields()
+        .iter()
+        .map(|field| {
+            let mut name = field.name().clone();
+            while let Some(seen) = taken.get_mut(&name) {
+                *seen += 1;
+                name = format!("{}_{}", field.name(), *seen);
+            }
+            taken.insert(name.clone(), 1);
+            // What an operator promises of nulls does not matter to a reader, and not every operator keeps it.
+            Field::new(name, field.data_type().clone(), true).with_metadata(field.metadata().clone())
+        })
+        .collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// Counts a query also when its task is dropped half way.
+struct Tally {
+    inner: Arc<Inner>,
+    started: Instant,
+    rows: u64,
+    ended: bool,
+}
+
+impl Tally {
+    fn start(inner: Arc<Inner>) -> Self {
+        inner.counters.running.fetch_add(1, Ordering::Relaxed);
+        Self { inner, started: Instant::now(), rows: 0, ended: false }
+    }
+
+    fn end(&mut self, outcome: &Result<(), QueryError>) {
+        self.ended = true;
+        let counters = &self.inner.counters;
+        match outcome {
+            Ok(()) => counters.finished.fetch_add(1, Ordering::Relaxed),
+            Err(error) => {
+                if error.kind() == super::ErrorKind::Limit {
+                    counters.limited.fetch_add(1, Ordering::Relaxed);
+                }
+                counters.failed.fetch_add(1, Ordering::Relaxed)
+            }
+        };
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        let counters = &self.inner.counters;
+        counters.running.fetch_sub(1, Ordering::Relaxed);
+        counters.rows.fetch_add(self.rows, Ordering::Relaxed);
+        let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        counters.micros.fetch_add(micros, Ordering::Relaxed);
+        if !self.ended {
+            counters.failed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+struct StopOnDrop(tokio::task::AbortHandle);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The rows of one query, as they come. Ends after the first error; dropping it stops the query.
+pub struct QueryStream {
+    schema: SchemaRef,
+    receiver: mpsc::Receiver<Message>,
+    deadline: Pin<Box<Sleep>>,
+    seconds_max: u64,
+    done: bool,
+    _task: StopOnDrop,
+}
+
+impl QueryStream {
+    /// The columns; their names are unique.
+    pub fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+}
+
+impl Stream for QueryStream {
+    type Item = Result<RecordBatch, QueryError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.done {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(message) = self.receiver.poll_recv(context) {
+            return Poll::Ready(match message {
+                Some(Message::Batch(batch)) => Some(Ok(batch)),
+                Some(Message::Failed(error)) => {
+                    self.done = true;
+                    Some(Err(error))
+                }
+                Some(Message::End) => {
+                    self.done = true;
+                    None
+                }
+                None => {
+                    self.done = true;
+                    Some(Err(QueryError::Internal("the query's task ended without a word".to_owned())))
+                }
+            });
+        }
+        // Beside the task's own deadline: a plan that never yields cannot hold up its reader.
+        if self.deadline.as_mut().poll_unpin(context).is_ready() {
+            self.done = true;
+            return Poll::Ready(Some(Err(QueryError::Time { seconds: self.seconds_max })));
+        }
+        Poll::Pending
+    }
+}
+
+fn base_state(limits: &Limits, spill_dir: &Path, cores: usize) -> Result<SessionState, DataFusionError> {
+    let mut config = SessionConfig::new()
+        .with_target_partitions(cores)
+        .with_information_schema(true)
+        .with_default_catalog_and_schema(tables::CATALOG, tables::SCHEMA)
+        .with_create_default_catalog_and_schema(false);
+    let options = config.options_mut();
+    options.execution.parquet.pushdown_filters = true;
+    options.execution.parquet.reorder_filters = true;
+    // Text is Utf8 everywhere here; views would only add casts.
+    options.sql_parser.map_string_types_to_utf8view = false;
+    let spill = DiskManagerBuilder::default()
+        .with_mode(DiskManagerMode::Directories(vec![spill_dir.to_owned()]))
+        .with_max_temp_directory_size(limits.spill_bytes_max);
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(FairSpillPool::new(limits.memory_bytes_max)))
+        .with_disk_manager_builder(spill)
+        .build_arc()?;
+    // No file of this machine is within reach of SQL: parts are opened by their Part, everything else does not exist.
+    runtime.deregister_object_store(ObjectStoreUrl::local_filesystem().as_ref())?;
+    runtime.register_object_store(tables::store_url()?.as_ref(), Arc::new(InMemory::new()));
+    let mut builder = SessionStateBuilder::new_with_default_features()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_table_factories(HashMap::new())
+        .with_file_formats(Vec::new());
+    builder.scalar_functions().get_or_insert_default().extend(functions::all());
+    Ok(builder.build())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+use datafusion::error::DataFusionError;
+
+use crate::history::error::HistoryError;
+
+/// Why a query has no answer, or only the beginning of one.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The query itself is at fault: a word misspelt, an unknown column, a statement that would write.
+    #[error("{0}")]
+    Sql(String),
+
+    #[error("query stopped after {seconds} s (limit time_max): narrow it by time, path or cluster")]
+    Time { seconds: u64 },
+
+    #[error(
+        "query stopped at {rows} rows (limit rows_max): aggregate, add LIMIT, or narrow it by time, path or cluster"
+    )]
+    Rows { rows: u64 },
+
+    #[error(
+        "query stopped: all queries together may hold {mib} MiB (limits memory_bytes_max, spill_bytes_max). \
+         Select fewer columns, or narrow it by time, path or cluster. ({detail})"
+    )]
+    Memory { mib: usize, detail: String },
+
+    #[error("{running} queries are running already (limit concurrent_max): try again in a moment")]
+    Busy { running: usize },
+
+    #[error(transparent)]
+    History(#[from] HistoryError),
+
+    #[error("internal error, please report it: {0}")]
+    Internal(String),
+}
+
+/// Who can do something about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Whoever wrote the query.
+    User,
+    /// Whoever wrote the query, or who set the limits.
+    Limit,
+    /// Nobody; it passes.
+    Busy,
+    /// Whoever runs the agent.
+    Server,
+}
+
+impl QueryError {
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Sql(_) => ErrorKind::User,
+            Self::Time { .. } | Self::Rows { .. } | Self::Memory { .. } => ErrorKind::Limit,
+            Self::Busy { .. } => ErrorKind::Busy,
+            Self::History(_) | Self::Internal(_) => ErrorKind::Server,
+        }
+    }
+
+    /// Finds the cause under whatever DataFusion wrapped around it, and words it without DataFusion's own noise.
+    pub(crate) fn from_datafusion(error: DataFusionError, memory_bytes_max: usize) -> Self {
+        match error {
+            DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+                Self::from_datafusion(*inner, memory_bytes_max)
+            }
+            DataFusionError::Collection(errors) => match errors.into_iter().next() {
+                Some(first) => Self::from_datafusion(first, memory_bytes_max),
+                None => Self::Internal("an empty collection of errors".to_owned()),
+            },
+            DataFusionError::External(inner) => match inner.downcast::<Self>() {
+                Ok(own) => *own,
+                Err(other) => match other.downcast::<HistoryError>() {
+                    Ok(history) => Self::History(*history),
+                    Err(other) => Self::from_nested(other, memory_bytes_max),
+                },
+            },
+            // An error that several consumers share cannot be moved out of its Arc: its words have to do.
+            DataFusionError::Shared(shared) => match std::sync::Arc::try_unwrap(shared) {
+                Ok(inner) => Self::from_datafusion(inner, memory_bytes_max),
+                Err(shared) => Self::from_borrowed(&shared, memory_bytes_max),
+            },
+            DataFusionError::ArrowError(arrow, _) => match *arrow {
+                arrow::error::ArrowError::ExternalError(inner) => Self::from_nested(inner, memory_bytes_max),
+                other => Self::Sql(other.to_string()),
+            },
+            other => Self::from_borrowed(&other, memory_bytes_max),
+        }
+    }
+
+    fn from_nested(inner: Box<dyn std::error::Error + Send + Sync>, memory_bytes_max: usize) -> Self {
+        match inner.downcast::<DataFusionError>() {
+            Ok(inner) => Self::from_datafusion(*inner, memory_bytes_max),
+            Err(other) => Self::Internal(other.to_string()),
+        }
+    }
+
+    fn from_borrowed(error: &DataFusionError, memory_bytes_max: usize) -> Self {
+        match error.find_root() {
+            DataFusionError::ResourcesExhausted(detail) => {
+                Self::Memory { mib: memory_bytes_max >> 20, detail: first_line(detail) }
+            }
+            DataFusionError::External(inner) => match inner.downcast_ref::<Self>() {
+                Some(Self::Sql(text)) => Self::Sql(text.clone()),
+                _ => Self::Internal(inner.to_string()),
+            },
+            DataFusionError::NotImplemented(text) => Self::Sql(clean(&format!("not supported: {text}"))),
+            DataFusionError::SQL(parser, _) => {
+                Self::Sql(clean(parser.to_string().trim_start_matches("sql parser error: ")))
+            }
+            DataFusionError::Plan(text) | DataFusionError::Execution(text) | DataFusionError::Configuration(text) => {
+                Self::Sql(clean(text))
+            }
+            DataFusionError::SchemaError(schema, _) => Self::Sql(clean(&schema.to_string())),
+            DataFusionError::ArrowError(arrow, _) => Self::Sql(arrow.to_string()),
+            DataFusionError::ParquetError(parquet) => Self::Internal(parquet.to_string()),
+            other => Self::Internal(clean(&other.strip_backtrace())),
+        }
+    }
+}
+
+/// The names under which DataFusion knows our tables are of no use to anybody.
+fn clean(text: &str) -> String {
+    let text = text.replace("zktrail.public.", "").replace("Error during planning: ", "");
+    if text.starts_with("table '") && text.ends_with("' not found") {
+        return format!(
+            "{text}. The tables are {}; SHOW TABLES lists them, DESCRIBE <table> shows their columns",
+            super::tables::NAMES.join(", ")
+        );
+    }
+    if text.starts_with("table function '") && text.ends_with("' not found") {
+        return format!("{text}. The table functions are {}", super::tables::FUNCTIONS.join(", "));
+    }
+    text
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,3 @@
+//! The doors: they translate between a protocol and the query engine, and hold no logic of their own.
+
+pub mod http;

@@ -1,0 +1,15 @@
+//! Tests against real servers, in one binary. `tests/run` prepares what they need.
+
+mod agent;
+mod check;
+mod clock;
+mod disk;
+mod faults;
+mod harness;
+mod main_job;
+mod prerequisites;
+mod proxy;
+mod readers;
+mod reconnect;
+mod servers;
+mod workload;

@@ -1,0 +1,52 @@
+//! What a test needs from outside, and what happens where it is missing.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+/// The folder that `tests/run` fills: jars and Python clients.
+pub fn cache() -> Option<PathBuf> {
+    if let Some(folder) = std::env::var_os("ZKTRAIL_TEST_CACHE") {
+        return Some(PathBuf::from(folder));
+    }
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))?;
+    Some(base.join("zktrail-tests"))
+}
+
+/// Whether the long forms were asked for (`tests/run all`).
+pub fn long() -> bool {
+    std::env::var_os("ZKTRAIL_LONG").is_some_and(|value| value == "1")
+}
+
+/// The long or the short form's number.
+pub fn sized(short: usize, long_form: usize) -> usize {
+    if long() { long_form } else { short }
+}
+
+/// Says on the real standard error that a test is left out; under `CI=true` that is a failure.
+pub fn skip(test: &str, because: &str) {
+    // Not eprintln!: the test harness would swallow it.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {test} because {because}");
+    let ci = std::env::var("CI").is_ok_and(|value| value == "true");
+    assert!(!ci, "{test} must not be skipped where CI=true: {because}");
+}
+
+/// The interpreter with the independent clients.
+pub fn python() -> Option<PathBuf> {
+    cache().map(|cache| cache.join("python/bin/python")).filter(|python| python.exists())
+}
+
+/// A script beside these tests.
+pub fn script(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/py").join(name)
+}
+
+/// The library that shifts a process's clock.
+pub fn faketime() -> Option<PathBuf> {
+    std::fs::read_dir("/usr/lib")
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"))
+        .find(|library| library.exists())
+}
