@@ -40,8 +40,8 @@ use crate::history::disk::Disk;
 use crate::history::retention::RetentionSettings;
 use crate::history::{Layout, Settings};
 use crate::lens::ValuePolicy;
-use crate::metrics::{Metrics, Subtrees};
-use crate::query::{Engine, Limits};
+use crate::metrics::{Metrics, QueryOutcome, Subtrees};
+use crate::query::{Engine, ErrorKind, Limits, Observer, QueryEvent};
 use crate::serve::http::{self, AppState, Hosts, Readiness, SnapshotRefused};
 
 pub use self::supervisor::watch_config;
@@ -65,6 +65,7 @@ pub async fn run(config: Config) -> anyhow::Result<bool> {
     let (stop, stopped) = watch::channel(false);
 
     let engine = engine(&config, &states)?;
+    engine.observe(count_queries(metrics.clone()));
     let listener = match config.http.address() {
         Some(address) => Some(http::bind(address).await?),
         None => None,
@@ -105,6 +106,7 @@ pub async fn run(config: Config) -> anyhow::Result<bool> {
             upkeep,
             requests: receiver,
             stop: stopped.clone(),
+            after: None,
         };
         supervisors.spawn(supervisor.run());
     }
@@ -167,6 +169,7 @@ async fn wait_for_end(supervisors: &mut tokio::task::JoinSet<bool>, status: &Sta
             _ = interrupt.recv() => {}
         }
         tracing::warn!("second signal: ending at once; what is recorded is safe");
+        #[allow(clippy::disallowed_methods, reason = "the operator insists; nothing recorded can be lost by it")]
         std::process::exit(130);
     });
     Ok(())
@@ -183,6 +186,22 @@ fn engine(config: &Config, states: &States) -> anyhow::Result<Engine> {
     };
     let spill = config.data_dir.join(".spill");
     Ok(Engine::new(Arc::new(move || Ok(states.views())), limits, &spill)?)
+}
+
+fn count_queries(metrics: Metrics) -> Observer {
+    Arc::new(move |event| match event {
+        QueryEvent::Started => metrics.query_started(),
+        QueryEvent::Ended { took, outcome } => {
+            let outcome = match outcome {
+                None => QueryOutcome::Cancelled,
+                Some(Ok(())) => QueryOutcome::Ok,
+                Some(Err(ErrorKind::User)) => QueryOutcome::Refused,
+                Some(Err(ErrorKind::Limit | ErrorKind::Busy)) => QueryOutcome::Limited,
+                Some(Err(ErrorKind::Server)) => QueryOutcome::Failed,
+            };
+            metrics.query_ended(outcome, took);
+        }
+    })
 }
 
 fn settings(config: &Config) -> Settings {

@@ -107,10 +107,16 @@ impl Metrics {
         cluster
     }
 
-    /// Marks a query as running until the returned guard is finished, or dropped: that counts as cancelled.
-    pub fn query(&self) -> QueryGuard {
+    /// A query begins.
+    pub fn query_started(&self) {
         self.0.queries_running.inc();
-        QueryGuard { metrics: self.clone(), started: std::time::Instant::now(), outcome: QueryOutcome::Cancelled }
+    }
+
+    /// A query that was started has ended.
+    pub fn query_ended(&self, outcome: QueryOutcome, took: std::time::Duration) {
+        self.0.queries_running.dec();
+        self.0.queries.with_label_values(&[outcome.as_str()]).inc();
+        self.0.query_seconds.observe(took.as_secs_f64());
     }
 
     /// Free bytes of the disk that holds the history, and how many must stay free.
@@ -130,29 +136,6 @@ impl Metrics {
 impl std::fmt::Debug for Metrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Metrics")
-    }
-}
-
-/// A running query.
-#[derive(Debug)]
-pub struct QueryGuard {
-    metrics: Metrics,
-    started: std::time::Instant,
-    outcome: QueryOutcome,
-}
-
-impl QueryGuard {
-    pub fn finish(mut self, outcome: QueryOutcome) {
-        self.outcome = outcome;
-    }
-}
-
-impl Drop for QueryGuard {
-    fn drop(&mut self) {
-        let metrics = &self.metrics.0;
-        metrics.queries_running.dec();
-        metrics.queries.with_label_values(&[self.outcome.as_str()]).inc();
-        metrics.query_seconds.observe(self.started.elapsed().as_secs_f64());
     }
 }
 

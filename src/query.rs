@@ -18,6 +18,6 @@ mod error;
 mod functions;
 pub(crate) mod tables;
 
-pub use engine::{Activity, Engine, Limits, QueryStream, Sources};
+pub use engine::{Activity, Engine, Limits, Observer, QueryEvent, QueryStream, Sources};
 pub use error::{ErrorKind, QueryError};
 pub use tables::{FUNCTIONS as TABLE_FUNCTIONS, NAMES as TABLES};

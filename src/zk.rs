@@ -17,7 +17,7 @@ pub use change::{Change, ChangeKind, DeleteCause, Evidence, NodeType, Source, Ti
 pub use observation::{
     AclOutcome, ChildrenOutcome, Ended, Event, EventKind, Observation, ReadOutcome, ScanReason, StatOutcome,
 };
-pub use path::{PathError, ZkPath, depth, name, parent, prefix, validate};
+pub use path::{PathError, ZkPath, depth, is_well_formed, name, parent, prefix, validate};
 pub use session::SessionId;
 pub use stat::Stat;
 pub use time::Micros;

@@ -109,7 +109,8 @@ impl Notices {
     fn connect_failed(&self, cause: String, again_in: Duration) {
         self.metrics.session_state(SessionMetric::Disconnected);
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = logged.failure.as_ref().is_none_or(|(at, before)| *before != cause || at.elapsed() >= CONNECT_LOG_EVERY);
+        let news =
+            logged.failure.as_ref().is_none_or(|(at, before)| *before != cause || at.elapsed() >= CONNECT_LOG_EVERY);
         if news {
             tracing::warn!(cluster = self.cluster, cause, ?again_in, "no connection");
             logged.failure = Some((Instant::now(), cause));

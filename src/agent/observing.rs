@@ -43,7 +43,12 @@ impl Observing {
     /// Every ACL has been read once, or once more; the sweep began at `since`.
     pub fn swept(&mut self, since: Micros) -> CoverageEntry {
         if self.acl_open {
-            return CoverageEntry::Progress { source: Source::Watch, aspect: Aspect::Acl, time: since, zxid: self.recorded };
+            return CoverageEntry::Progress {
+                source: Source::Watch,
+                aspect: Aspect::Acl,
+                time: since,
+                zxid: self.recorded,
+            };
         }
         self.acl_open = true;
         self.open(Aspect::Acl, since, 0)
@@ -51,7 +56,7 @@ impl Observing {
 
     /// Heard up to this moment, with everything before it on its way to the recorder.
     pub fn progress(&self, time: Micros) -> Option<CoverageEntry> {
-        self.data_open.then(|| CoverageEntry::Progress {
+        self.data_open.then_some(CoverageEntry::Progress {
             source: Source::Watch,
             aspect: Aspect::Data,
             time,

@@ -13,9 +13,10 @@ use super::sweep::Sweep;
 use crate::history::disk::Disk;
 use crate::history::snapshots::{SPILL_BYTES_MAX, SnapshotRow, ValueSpill, write_snapshot};
 use crate::history::{
-    CoverageEntry, Entry, Layout, RecorderGone, RecorderHandle, Sighting, SightingEvent, SnapshotAt, SnapshotRequest, State,
+    CoverageEntry, Entry, Layout, RecorderGone, RecorderHandle, Sighting, SightingEvent, SnapshotAt, SnapshotRequest,
+    State,
 };
-use crate::lens::ValuePolicy;
+use crate::lens::{ValuePolicy, Values};
 use crate::metrics::{ClusterMetrics, QueueMetrics, Subtrees};
 use crate::source::watch::{Command, Identity};
 use crate::tree::{Effect, Tree, Znode};
@@ -23,6 +24,8 @@ use crate::zk::{Change, ChangeKind, Ended, Micros, Observation, ScanReason, Sour
 
 /// Wishes of `tree` that wait until the source takes them; beyond that the next sweep has to see to it.
 const COMMANDS_WAITING_MAX: usize = 100_000;
+/// How long a snapshot waits for a moment without pending events before it is taken anyway, and says so.
+const SNAPSHOT_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Znodes by which an ensemble is recognised.
 const OLDEST: usize = 16;
 
@@ -64,6 +67,8 @@ pub struct Pipeline {
     scan_started: Option<Instant>,
     /// Rows whose recording began before this pipeline: the start's snapshot is due even if nothing changed.
     snapshot_due: bool,
+    /// Since when a snapshot waits for a moment without pending events.
+    snapshot_wanted: Option<Instant>,
     snapshot_day: i32,
     blind_since: Option<Instant>,
     pending_queue: QueueMetrics,
@@ -92,6 +97,7 @@ impl Pipeline {
             last_heard: Micros::default(),
             scan_started: None,
             snapshot_due: true,
+            snapshot_wanted: None,
             snapshot_day: 0,
             blind_since: Some(Instant::now()),
             pending_queue,
@@ -103,17 +109,18 @@ impl Pipeline {
 
     /// Takes one batch of the stream to the recorder.
     pub async fn take(&mut self, batch: Vec<Observation>) -> Result<(), RecorderGone> {
-        let mut snapshot = false;
         for observation in batch {
-            snapshot |= self.observe(observation).await?;
+            self.observe(observation).await?;
+            // At a moment when no event waits for its answer the tree is exactly what the rows lead to.
+            if self.snapshot_wanted.is_some() && self.tree.pending() == 0 && self.observing.is_open() {
+                self.record().await?;
+                self.snapshot(None).await?;
+            }
         }
         if let Some(progress) = self.progress() {
             self.coverage.push(progress);
         }
         self.record().await?;
-        if snapshot {
-            self.snapshot(None).await?;
-        }
         self.wish();
         let metrics = &self.parts.metrics;
         metrics.znodes.set(gauge(self.tree.len()));
@@ -146,9 +153,18 @@ impl Pipeline {
         }
         self.wish();
         if self.observing.is_open() && self.snapshot_day != 0 && Micros::now().day() > self.snapshot_day {
+            self.want_snapshot();
+        }
+        let overdue = self.snapshot_wanted.is_some_and(|since| since.elapsed() >= SNAPSHOT_WAIT_MAX);
+        if self.observing.is_open() && (overdue || (self.snapshot_wanted.is_some() && self.tree.pending() == 0)) {
             self.snapshot(None).await?;
         }
         Ok(())
+    }
+
+    /// A snapshot is to be written as soon as no event waits for its answer.
+    fn want_snapshot(&mut self) {
+        self.snapshot_wanted.get_or_insert_with(Instant::now);
     }
 
     /// Writes a snapshot of the tree as it is now, after everything that was sent to the recorder before.
@@ -156,15 +172,31 @@ impl Pipeline {
     pub async fn snapshot(&mut self, done: Option<SnapshotDone>) -> Result<(), RecorderGone> {
         if !self.observing.is_open() {
             if let Some(done) = done {
-                done(Err(format!("the tree of {} is not complete: the agent is not watching it now", self.parts.cluster)));
+                done(Err(format!(
+                    "the tree of {} is not complete: the agent is not watching it now",
+                    self.parts.cluster
+                )));
             }
             return Ok(());
         }
         self.snapshot_due = false;
+        self.snapshot_wanted = None;
+        if self.tree.is_empty() {
+            let refused =
+                format!("{} does not exist on {}: there is nothing to snapshot", self.parts.scope, self.parts.cluster);
+            tracing::warn!("{refused}");
+            if let Some(done) = done {
+                done(Err(refused));
+            }
+            return Ok(());
+        }
+        let unsettled = self.tree.pending();
         self.snapshot_day = Micros::now().day();
-        let rows: Vec<SnapshotRow> = self.tree.iter().map(snapshot_row).collect();
+        let policy = &self.parts.policy;
+        let rows: Vec<SnapshotRow> = self.tree.iter().map(|znode| snapshot_row(znode, policy)).collect();
         let spill = self.spill.take();
-        let (layout, state, cluster) = (self.parts.layout.clone(), self.parts.state.clone(), self.parts.cluster.clone());
+        let (layout, state, cluster) =
+            (self.parts.layout.clone(), self.parts.state.clone(), self.parts.cluster.clone());
         let upkeep = self.parts.upkeep.clone();
         let write = move |at: SnapshotAt| {
             let began = Instant::now();
@@ -172,7 +204,7 @@ impl Pipeline {
             let result = {
                 // Not beside a compaction, a retention or a redaction.
                 let _alone = upkeep.lock().unwrap_or_else(PoisonError::into_inner);
-                write_snapshot(&Disk::new(), &layout, &state, &at, rows.into_iter(), spill)
+                write_snapshot(&Disk::new(), &layout, &state, &at, rows.into_iter(), spill, unsettled)
             };
             match &result {
                 Ok(_) => tracing::info!(cluster, seq = at.seq, znodes, took = ?began.elapsed(), "snapshot written"),
@@ -196,7 +228,7 @@ impl Pipeline {
         self.record().await
     }
 
-    async fn observe(&mut self, observation: Observation) -> Result<bool, RecorderGone> {
+    async fn observe(&mut self, observation: Observation) -> Result<(), RecorderGone> {
         let mut answered_acl = false;
         let mut ended = None;
         let mut at = None;
@@ -226,9 +258,8 @@ impl Pipeline {
         }
         let mut effects = std::mem::take(&mut self.effects);
         self.tree.apply(observation, &mut effects);
-        let mut snapshot = false;
         for effect in effects.drain(..) {
-            snapshot |= self.follow(effect).await?;
+            self.follow(effect).await?;
         }
         self.effects = effects;
         if let Some((last_heard, why)) = ended {
@@ -247,11 +278,10 @@ impl Pipeline {
         if answered_acl && let Some(done) = self.sweep.answered(Instant::now()) {
             self.swept(done).await?;
         }
-        Ok(snapshot)
+        Ok(())
     }
 
-    /// Carries one effect out; tells whether a snapshot is due.
-    async fn follow(&mut self, effect: Effect) -> Result<bool, RecorderGone> {
+    async fn follow(&mut self, effect: Effect) -> Result<(), RecorderGone> {
         match effect {
             Effect::Change(change) => self.change(change),
             Effect::ReadAcl(path) => self.want(Command::ReadAcl(path)),
@@ -284,10 +314,12 @@ impl Pipeline {
                     "the tree is complete: recording"
                 );
                 self.subtrees();
-                return Ok(needs_snapshot || self.snapshot_due);
+                if needs_snapshot || self.snapshot_due {
+                    self.want_snapshot();
+                }
             }
         }
-        Ok(false)
+        Ok(())
     }
 
     fn change(&mut self, mut change: Change) {
@@ -349,7 +381,7 @@ impl Pipeline {
         tracing::debug!(cluster = self.parts.cluster, "every ACL was read");
         if first {
             // The snapshot of the start was written before the ACLs were known.
-            self.snapshot(None).await?;
+            self.want_snapshot();
         }
         Ok(())
     }
@@ -457,8 +489,10 @@ fn sighting(change: &Change, session_id: i64) -> Sighting {
     }
 }
 
-fn snapshot_row(znode: Znode) -> SnapshotRow {
+fn snapshot_row(znode: Znode, policy: &ValuePolicy) -> SnapshotRow {
     let (stat, known) = (znode.stat, znode.known);
+    // Where the policy records nothing, the length is nothing too.
+    let tells_length = known.mzxid && policy.values(&znode.path) != Values::None;
     SnapshotRow {
         path: znode.path,
         czxid: known.czxid.then_some(stat.czxid),
@@ -473,6 +507,6 @@ fn snapshot_row(znode: Znode) -> SnapshotRow {
         node_type: znode.node_type,
         num_children: stat.num_children,
         acl: znode.acl,
-        data_length: known.mzxid.then_some(stat.data_length),
+        data_length: tells_length.then_some(stat.data_length),
     }
 }

@@ -1,7 +1,7 @@
 //! Counts what the recorder tells.
 
-use crate::history::{RecorderEvent, View};
 use crate::history::layout::Table;
+use crate::history::{RecorderEvent, View};
 use crate::metrics::ClusterMetrics;
 use crate::zk::Micros;
 

@@ -37,10 +37,14 @@ fn try_in(dir: &Path, trial: &Path) -> Result<Tried, String> {
         file.sync_all()
     };
     write().map_err(|error: std::io::Error| format!("cannot be written: {error}"))?;
-    let exchange = rustix::fs::renameat_with(rustix::fs::CWD, &a, rustix::fs::CWD, &b, rustix::fs::RenameFlags::EXCHANGE)
-        .map_err(|error| {
-            format!("folders cannot be exchanged in one step ({error}): put the history on ext4, xfs, btrfs or tmpfs")
-        });
+    let exchange =
+        rustix::fs::renameat_with(rustix::fs::CWD, &a, rustix::fs::CWD, &b, rustix::fs::RenameFlags::EXCHANGE).map_err(
+            |error| {
+                format!(
+                    "folders cannot be exchanged in one step ({error}): put the history on ext4, xfs, btrfs or tmpfs"
+                )
+            },
+        );
     let space = rustix::fs::statvfs(dir).map_err(|error| format!("free space is unknown: {error}"))?;
     let free_bytes = space.f_bavail.saturating_mul(space.f_frsize);
     let total_bytes = space.f_blocks.saturating_mul(space.f_frsize);

@@ -13,6 +13,8 @@ use super::restore::restore;
 use super::states::States;
 use super::status::{Condition, Status};
 use crate::config::EnsembleConfig;
+use crate::history::disk::Disk;
+use crate::history::gaps::covered_up_to;
 use crate::history::{Entry, History, HistoryError, Layout, RecorderEvent, Settings};
 use crate::lens::ValuePolicy;
 use crate::metrics::{ClusterMetrics, Subtrees};
@@ -35,8 +37,6 @@ const REOPEN_AFTER: Duration = Duration::from_secs(2);
 /// A request to a running pipeline.
 pub enum Request {
     Snapshot(SnapshotDone),
-    /// Everything recorded so far goes into parts.
-    Flush(tokio::sync::oneshot::Sender<()>),
 }
 
 /// Everything that one ensemble's pipeline is made from.
@@ -52,6 +52,8 @@ pub struct Supervisor {
     pub upkeep: Arc<Mutex<()>>,
     pub requests: mpsc::Receiver<Request>,
     pub stop: watch::Receiver<bool>,
+    /// Why recording ended the last time, if by a failure of our own: what the open intervals are closed with.
+    pub after: Option<Ended>,
 }
 
 /// Why a pipeline ended without being asked to.
@@ -80,10 +82,21 @@ impl Supervisor {
             };
             self.metrics.recording.set(0);
             self.metrics.gap_open.set(1);
+            self.after = match &broken {
+                Broken::History(error) if error.is_disk_full() => Some(Ended::DiskFull),
+                Broken::History(_) => Some(Ended::WriteFailed),
+                _ => None,
+            };
+            if let (Some(ended), Some(state)) = (self.after, self.states.get(&cluster))
+                && let Err(error) = state.end_open_coverage(ended)
+            {
+                tracing::error!(cluster, %error, "the gap that begins is not shown until recording goes on");
+            }
             // The new incarnation begins once; what follows goes on with it.
             new_incarnation &= !self.has_begun_incarnation();
             let cause = broken.to_string();
-            if let Broken::Source(_) | Broken::History(HistoryError::Locked { .. } | HistoryError::NewerFormat { .. }) = broken
+            if let Broken::Source(_) | Broken::History(HistoryError::Locked { .. } | HistoryError::NewerFormat { .. }) =
+                broken
             {
                 tracing::error!(cluster, cause, "stopped");
                 self.status.set(&cluster, Condition::Failed(cause));
@@ -92,14 +105,25 @@ impl Supervisor {
             if self.status.set(&cluster, Condition::Paused(cause.clone())) {
                 tracing::error!(cluster, cause, "recording is paused; trying again");
             }
-            tokio::select! {
-                () = tokio::time::sleep(REOPEN_AFTER) => {}
-                () = told(&mut self.stop) => {
-                    self.status.set(&cluster, Condition::Stopped);
-                    return true;
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(REOPEN_AFTER) => {}
+                    () = told(&mut self.stop) => {
+                        self.status.set(&cluster, Condition::Stopped);
+                        return true;
+                    }
+                }
+                if self.after != Some(Ended::DiskFull) || self.has_room() {
+                    break;
                 }
             }
         }
+    }
+
+    /// Whether recording may go on: with some room above the floor, or it would stop again at once.
+    fn has_room(&self) -> bool {
+        let percent = self.settings.free_space_floor_percent.saturating_add(1).min(99);
+        Disk::new().check_floor(self.layout.dir(), percent).is_ok()
     }
 
     fn has_begun_incarnation(&self) -> bool {
@@ -113,9 +137,16 @@ impl Supervisor {
         if !matches!(self.status.get(&cluster), Some(Condition::Paused(_))) {
             self.status.set(&cluster, Condition::Opening);
         }
-        let (layout, settings) = (self.layout.clone(), self.settings.clone());
+        let (layout, settings, after) = (self.layout.clone(), self.settings, self.after);
         let name = cluster.clone();
-        let opened = blocking(move || open(&layout, &name, settings, &scope, new_incarnation)).await?;
+        let opened = blocking(move || {
+            let history = match after {
+                Some(ended) => History::open_after(&layout, &name, settings, ended)?,
+                None => History::open(&layout, &name, settings)?,
+            };
+            begin(history, &scope, new_incarnation)
+        });
+        let opened = opened.await?;
         let Opened { history, tree, incarnation, greatest, first } = opened;
         let state = history.state();
         self.states.set(&cluster, state.clone());
@@ -187,10 +218,7 @@ impl Supervisor {
                     recorded::count_parts(&self.metrics, &state.view());
                     Ok(())
                 }
-                Some(request) = self.requests.recv() => match request {
-                    Request::Snapshot(done) => pipeline.snapshot(Some(done)).await,
-                    Request::Flush(done) => recorder.send(Entry::Flush(done)).await,
-                },
+                Some(Request::Snapshot(done)) = self.requests.recv() => pipeline.snapshot(Some(done)).await,
                 () = told(&mut self.stop), if !stopping => {
                     stopping = true;
                     let _ = stop_source.send(true);
@@ -257,14 +285,8 @@ struct Opened {
     first: ScanReason,
 }
 
-fn open(
-    layout: &Layout,
-    cluster: &str,
-    settings: Settings,
-    scope: &ZkPath,
-    new_incarnation: bool,
-) -> Result<Opened, HistoryError> {
-    let history = History::open(layout, cluster, settings)?;
+/// Decides where recording goes on, and restores the tree if there is one.
+fn begin(history: History, scope: &ZkPath, new_incarnation: bool) -> Result<Opened, HistoryError> {
     let recorded = history.recorded();
     let before = recorded.last_incarnation;
     if new_incarnation || before.is_none() || recorded.snapshot.is_none() {
@@ -277,9 +299,13 @@ fn open(
         let tree = Tree::new(scope.clone(), incarnation);
         return Ok(Opened { history, tree, incarnation, greatest: Zxid::default(), first: ScanReason::Bootstrap });
     }
-    let (incarnation, greatest) = (before.unwrap_or(1), recorded.greatest_position);
+    let incarnation = before.unwrap_or(1);
+    let view = history.state().view();
+    // What a scan that was cut short recorded lies after the gap: the gap begins where coverage ended.
+    let covered = covered_up_to(&view, incarnation)?;
+    let greatest = covered.unwrap_or(recorded.greatest_position);
     let mut tree = Tree::new(scope.clone(), incarnation);
-    restore(&history.state().view(), &mut tree)?;
+    restore(&view, &mut tree)?;
     tree.restored(greatest);
     Ok(Opened { history, tree, incarnation, greatest, first: ScanReason::Start })
 }

@@ -13,7 +13,7 @@ pub(super) fn door(data_dir: &Path) -> anyhow::Result<Option<Door>> {
 
 /// Posts to the agent and gives its answer, or its refusal as an error.
 pub(super) fn post(door: &Door, path: &str) -> anyhow::Result<String> {
-    let config = ureq::Agent::config_builder().http_status_as_error(false).build();
+    let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build();
     let agent = ureq::Agent::new_with_config(config);
     let url = format!("http://{}{path}", door.http);
     let mut response = agent

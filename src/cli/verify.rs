@@ -77,7 +77,9 @@ fn summarise(cluster: &str, report: &Report) {
     let holes = report.holes.len() as u64 + report.holes_left_out;
     match holes {
         0 => eprintln!("{cluster}: clean: no hole that is not on record"),
-        _ if report.holes_left_out > 0 => eprintln!("{cluster}: {holes} holes, {} of them not listed", report.holes_left_out),
+        _ if report.holes_left_out > 0 => {
+            eprintln!("{cluster}: {holes} holes, {} of them not listed", report.holes_left_out)
+        }
         _ => eprintln!("{cluster}: {holes} holes"),
     }
 }

@@ -8,7 +8,8 @@
 //!    1 build it, fsync its files and the folder
 //!    2 under the State's lock: nothing came or went? exchange both names in one system call, publish the new parts
 //!    3 fsync the parent
-//!    4 the old folder, now under the dot-name, goes when the last reader that holds a part of it lets go
+//!    4 the old folder, now under the dot-name, goes when the last reader that holds a part of it lets go,
+//!      and no sooner than a listing that was under way may take
 //! ```
 //!
 //! - A process that dies before 2 leaves the old day, after 2 the new one, and a dot-folder either way: the
@@ -26,6 +27,7 @@ mod cuts;
 mod exchange;
 mod file;
 mod merge;
+mod retired;
 mod rewrite;
 
 #[cfg(test)]
@@ -39,6 +41,7 @@ pub(crate) use exchange::names;
 pub use exchange::{drop_day, exchange};
 pub use file::{PartWriter, WrittenPart};
 pub(crate) use file::{int64_range, read_projected};
+pub use retired::Retired;
 pub(crate) use rewrite::{keep_part, rewrite_part};
 
 use std::sync::Arc;

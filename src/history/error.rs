@@ -12,25 +12,35 @@ pub enum HistoryError {
     #[error("{path}: {source}")]
     Arrow { path: PathBuf, source: arrow::error::ArrowError },
 
-    #[error("{path}: corrupt WAL frame at byte {offset}: {cause}. It is not at the end of the log, so it is no torn write; \
-             move the file away to go on without its rows, or restore it")]
+    #[error(
+        "{path}: corrupt WAL frame at byte {offset}: {cause}. It is not at the end of the log, so it is no torn write; \
+             move the file away to go on without its rows, or restore it"
+    )]
     CorruptWal { path: PathBuf, offset: u64, cause: String },
 
     #[error("{path} is being written by another zktrail (process {pid}): one writer a cluster folder")]
     Locked { path: PathBuf, pid: String },
 
-    #[error("the writer of cluster {cluster} has stopped after a failed {action}: {cause}. \
-             It recovers from what is on disk, it does not retry blindly")]
+    #[error(
+        "the writer of cluster {cluster} has stopped after a failed {action}: {cause}. \
+             It recovers from what is on disk, it does not retry blindly"
+    )]
     Poisoned { cluster: String, action: &'static str, cause: String },
 
-    #[error("{path}: only {free_bytes} bytes of {total_bytes} are free, below the floor; recording stops until there is room")]
+    #[error(
+        "{path}: only {free_bytes} bytes of {total_bytes} are free, below the floor; recording stops until there is room"
+    )]
     DiskFloor { path: PathBuf, free_bytes: u64, total_bytes: u64 },
 
-    #[error("{path} was written by a newer zktrail (format {found}, this one reads up to {supported}): upgrade zktrail")]
+    #[error(
+        "{path} was written by a newer zktrail (format {found}, this one reads up to {supported}): upgrade zktrail"
+    )]
     NewerFormat { path: PathBuf, found: String, supported: u32 },
 
-    #[error("the file system of {path} cannot exchange two folders in one step (renameat2 RENAME_EXCHANGE): {source}. \
-             Put the history on ext4, xfs, btrfs or tmpfs")]
+    #[error(
+        "the file system of {path} cannot exchange two folders in one step (renameat2 RENAME_EXCHANGE): {source}. \
+             Put the history on ext4, xfs, btrfs or tmpfs"
+    )]
     NoExchange { path: PathBuf, source: std::io::Error },
 
     #[error("{0}")]

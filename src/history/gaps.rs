@@ -19,7 +19,7 @@ use super::replay::part_reader::PartReader;
 use super::replay::ranges::PathRanges;
 use super::replay::rows::column;
 use super::view::View;
-use crate::zk::Micros;
+use crate::zk::{Micros, Zxid};
 
 #[cfg(test)]
 mod tests;
@@ -70,6 +70,13 @@ impl Interval {
 /// The gaps in what was observed of znodes and their values (aspect `data`), by path and time.
 pub fn gaps(view: &View) -> Result<Vec<Gap>, HistoryError> {
     Ok(gaps_of(&intervals(view)?))
+}
+
+/// The greatest zxid up to which an incarnation's znodes were observed; `None` where nothing was.
+pub fn covered_up_to(view: &View, incarnation: i32) -> Result<Option<Zxid>, HistoryError> {
+    let intervals = intervals(view)?;
+    let of_it = intervals.iter().filter(|interval| interval.is_data() && interval.incarnation == incarnation);
+    Ok(of_it.map(|interval| Zxid(interval.to_zxid)).max())
 }
 
 /// Every interval on record, in the order of recording, those that are open now last.

@@ -62,14 +62,9 @@ impl Part {
 
     /// Holds off every open of these parts while `exchange` moves their folder, then points them to where it went.
     /// `exchange` gives the path that the old folder has now; `None` leaves everything as it was.
-    pub fn moved<E>(
-        parts: &[Arc<Part>],
-        exchange: impl FnOnce() -> Result<Option<PathBuf>, E>,
-    ) -> Result<(), E> {
-        let mut locations: Vec<_> = parts
-            .iter()
-            .map(|part| part.location.write().unwrap_or_else(|poisoned| poisoned.into_inner()))
-            .collect();
+    pub fn moved<E>(parts: &[Arc<Part>], exchange: impl FnOnce() -> Result<Option<PathBuf>, E>) -> Result<(), E> {
+        let mut locations: Vec<_> =
+            parts.iter().map(|part| part.location.write().unwrap_or_else(|poisoned| poisoned.into_inner())).collect();
         let Some(folder) = exchange()? else { return Ok(()) };
         let retired = Arc::new(RetiredDay { folder: folder.clone() });
         for location in &mut locations {

@@ -10,7 +10,7 @@ use arrow::array::{AsArray, PrimitiveArray, RecordBatch, StringArray};
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type};
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -31,11 +31,26 @@ mod tests;
 /// Rows of a row group.
 pub const ROW_GROUP_ROWS_MAX: usize = 131_072;
 /// Bounds of a data page: small enough for the page index to skip most of a row group.
-pub const PAGE_ROWS_MAX: usize = 20_000;
+pub const PAGE_ROWS_MAX: usize = 4_096;
 pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 const ZSTD_LEVEL: i32 = 3;
 /// Rows sorted into one batch while a part is written.
 const BATCH_ROWS: usize = 8_192;
+
+/// Columns that are written as differences instead of with a dictionary.
+const DIFFERENCES: &[(&str, Encoding)] = &[
+    ("path", Encoding::DELTA_BYTE_ARRAY),
+    ("seq", Encoding::DELTA_BINARY_PACKED),
+    ("position", Encoding::DELTA_BINARY_PACKED),
+    ("zxid", Encoding::DELTA_BINARY_PACKED),
+    ("czxid", Encoding::DELTA_BINARY_PACKED),
+    ("mzxid", Encoding::DELTA_BINARY_PACKED),
+    ("pzxid", Encoding::DELTA_BINARY_PACKED),
+    ("time", Encoding::DELTA_BINARY_PACKED),
+    ("observed_at", Encoding::DELTA_BINARY_PACKED),
+    ("ctime", Encoding::DELTA_BINARY_PACKED),
+    ("mtime", Encoding::DELTA_BINARY_PACKED),
+];
 
 /// How every Parquet file of a table is written. `paths_max` bounds the distinct paths of a row group: it sizes the bloom
 /// filter.
@@ -73,6 +88,16 @@ pub fn writer_properties(table: Table, cluster: &str, paths_max: usize) -> Write
             .set_column_bloom_filter_max_ndv(path, paths_max.clamp(1, ROW_GROUP_ROWS_MAX) as u64)
             // Smallest and greatest value prune nothing, and would keep values outside of the column's pages.
             .set_column_statistics_enabled(data, EnabledStatistics::None);
+        // Numbers that hardly repeat, and paths in their order, pack better as differences; and a reader of many parts
+        // at once then holds no dictionary of them.
+        for (name, encoding) in DIFFERENCES {
+            if schema.index_of(name).is_ok() {
+                let column = ColumnPath::from(*name);
+                properties = properties
+                    .set_column_dictionary_enabled(column.clone(), false)
+                    .set_column_encoding(column, *encoding);
+            }
+        }
     }
     properties.build()
 }

@@ -17,7 +17,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray};
 use arrow::compute::nullif;
 use arrow::record_batch::RecordBatch;
 
-use super::days::{ReplaceError, exchange, keep_part, parts_of, read_projected, rewrite_part};
+use super::days::{ReplaceError, Retired, exchange, keep_part, parts_of, read_projected, rewrite_part};
 use super::disk::Disk;
 use super::error::HistoryError;
 use super::layout::{Day, Layout, Table};
@@ -82,8 +82,9 @@ pub fn redact(
     drop(view);
 
     let mut redacted = Redacted::default();
+    let mut retired = Retired::default();
     for (done, (table, day)) in days.iter().copied().enumerate() {
-        let (rows, parts) = redact_day(disk, layout, state, (table, day), &matches)?;
+        let (rows, parts) = redact_day(disk, layout, state, (table, day), &matches, &mut retired)?;
         redacted.rows += rows;
         match table {
             Table::Snapshots => redacted.snapshots += parts,
@@ -94,6 +95,7 @@ pub fn redact(
         }
         progress(RedactProgress { table, day, days_done: done + 1, days_total: days.len() });
     }
+    drop(retired);
     redacted.folders_in_use = folders_in_use(layout, &cluster)?;
     Ok(redacted)
 }
@@ -104,6 +106,7 @@ fn redact_day(
     state: &State,
     (table, day): (Table, Day),
     matches: &impl Fn(&str) -> bool,
+    retired: &mut Retired,
 ) -> Result<(u64, usize), HistoryError> {
     for _ in 0..ATTEMPTS_MAX {
         let parts = parts_of(&state.view(), table, day);
@@ -112,7 +115,7 @@ fn redact_day(
         if rows == 0 {
             return Ok((0, 0));
         }
-        let result = exchange(disk, layout, state, (table, day), &parts, |folder| {
+        let result = exchange(disk, layout, state, (table, day), &parts, retired, |folder| {
             let mut ranges = Vec::with_capacity(parts.len());
             for (part, count) in parts.iter().zip(&counts) {
                 if *count == 0 {

@@ -45,6 +45,14 @@ pub fn latest_before(view: &View, incarnation: i32, seq: i64) -> Result<Option<A
     Ok(None)
 }
 
+/// Events that were waiting for their answer when a snapshot was taken: the tree was ahead of the rows by so many.
+pub fn unsettled_of(part: &Part) -> Result<usize, HistoryError> {
+    let metadata = part.metadata()?;
+    let entries = metadata.metadata().file_metadata().key_value_metadata();
+    let entry = entries.and_then(|entries| entries.iter().find(|entry| entry.key == write::UNSETTLED_KEY));
+    Ok(entry.and_then(|entry| entry.value.as_ref()?.parse().ok()).unwrap_or(0))
+}
+
 /// The incarnation that a snapshot is of, from its footer.
 pub fn incarnation_of(part: &Part) -> Result<Option<i32>, HistoryError> {
     let metadata = part.metadata()?;

@@ -7,10 +7,14 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use arrow::array::{RecordBatch, StringArray};
+use arrow::error::ArrowError;
+
 use super::error::HistoryError;
 use super::layout::{Day, Table};
 use super::part::Part;
-use super::view::View;
+use super::view::{HeadBatch, View};
+use crate::zk::{Ended, Micros};
 
 #[cfg(test)]
 mod tests;
@@ -126,6 +130,26 @@ impl State {
         })
     }
 
+    /// Shows the open intervals as ended, because the recorder that would say so has failed. Only readers of this State
+    /// see it; what the folder keeps is decided when it is opened again ([`super::open::History::open_after`]).
+    pub fn end_open_coverage(&self, ended: Ended) -> Result<(), HistoryError> {
+        let view = self.view();
+        let at = |source| HistoryError::Arrow { path: "coverage".into(), source };
+        let ended = ended_rows(&view.open_coverage, ended).map_err(at)?;
+        self.publish(|view| {
+            let mut view = view.clone();
+            let day = Day(Micros::now().day());
+            let mut head = view.coverage.head.to_vec();
+            if ended.num_rows() > 0 {
+                head.push(HeadBatch { day, batch: ended });
+            }
+            view.coverage.head = head.into();
+            view.open_coverage = view.open_coverage.slice(0, 0);
+            view
+        });
+        Ok(())
+    }
+
     fn step<E>(&self, f: impl FnOnce(&View) -> Result<View, E>) -> Result<(), E> {
         let publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         let next = f(&self.view())?;
@@ -137,6 +161,16 @@ impl State {
         drop(old);
         Ok(())
     }
+}
+
+/// The same intervals with another end.
+fn ended_rows(open: &RecordBatch, ended: Ended) -> Result<RecordBatch, ArrowError> {
+    let column = open.schema().index_of("ended")?;
+    let mut columns = open.columns().to_vec();
+    if let Some(of) = columns.get_mut(column) {
+        *of = Arc::new(StringArray::from(vec![ended.as_str(); open.num_rows()]));
+    }
+    RecordBatch::try_new(open.schema(), columns)
 }
 
 fn moved(

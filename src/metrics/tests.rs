@@ -49,9 +49,11 @@ fn everything_renders_and_parses() {
     prod.wal_fsync_seconds.observe(0.002);
     prod.gap_seconds.inc_by(1.5);
     metrics.disk(10, 5);
-    metrics.query().finish(QueryOutcome::Limited);
-    drop(metrics.query());
-    let running = metrics.query();
+    for outcome in [QueryOutcome::Limited, QueryOutcome::Cancelled] {
+        metrics.query_started();
+        metrics.query_ended(outcome, std::time::Duration::from_millis(5));
+    }
+    metrics.query_started();
 
     let text = metrics.render();
     let (types, samples) = parse(&text);
@@ -72,7 +74,6 @@ fn everything_renders_and_parses() {
     assert_eq!(sample("zktrail_queries_running"), 1.0);
     assert_eq!(sample("zktrail_query_seconds_count"), 2.0);
     assert_eq!(sample("zktrail_disk_free_bytes"), 10.0);
-    drop(running);
 
     // Every metric is there once a cluster is, under its own help and type; and nothing else but the process's.
     for def in ALL {

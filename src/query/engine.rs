@@ -73,6 +73,20 @@ pub struct Activity {
     pub micros_total: u64,
 }
 
+/// What an engine tells whoever observes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueryEvent {
+    Started,
+    /// `outcome` is `None` where its reader went away.
+    Ended {
+        took: Duration,
+        outcome: Option<Result<(), super::ErrorKind>>,
+    },
+}
+
+/// Called on the engine's threads as queries begin and end: it must be quick.
+pub type Observer = Arc<dyn Fn(QueryEvent) + Send + Sync>;
+
 #[derive(Debug, Default)]
 struct Counters {
     running: AtomicU64,
@@ -99,6 +113,15 @@ struct Inner {
     permits: Arc<Semaphore>,
     counters: Counters,
     runtime: Threads,
+    observer: std::sync::OnceLock<Observer>,
+}
+
+impl Inner {
+    fn tell(&self, event: QueryEvent) {
+        if let Some(observer) = self.observer.get() {
+            observer(event);
+        }
+    }
 }
 
 /// The engine's own threads. They end in the background: a blocking read that is under way is not waited for.
@@ -111,6 +134,9 @@ impl Drop for Threads {
         }
     }
 }
+
+/// How long the end of a query that reached its deadline waits for its reader.
+const LAST_WORD_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Batches that may wait between a query and its reader.
 const BATCHES_WAITING_MAX: usize = 2;
@@ -136,8 +162,14 @@ impl Engine {
             permits,
             counters: Counters::default(),
             runtime: Threads(Some(runtime)),
+            observer: std::sync::OnceLock::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Tells `observer` of every query from now on. The first observer stays.
+    pub fn observe(&self, observer: Observer) {
+        let _ = self.inner.observer.set(observer);
     }
 
     pub fn limits(&self) -> &Limits {
@@ -167,6 +199,9 @@ impl Engine {
             Ok(Ok(permit)) => permit,
             Ok(Err(_)) | Err(_) => {
                 inner.counters.busy.fetch_add(1, Ordering::Relaxed);
+                inner.tell(QueryEvent::Started);
+                let outcome = Some(Err(super::ErrorKind::Busy));
+                inner.tell(QueryEvent::Ended { took: inner.limits.queue_wait_max, outcome });
                 return Err(QueryError::Busy { running: inner.limits.concurrent_max });
             }
         };
@@ -260,8 +295,9 @@ impl Run {
                 None => Message::Failed(error),
             },
         };
-        // Nobody reads any more, or not in time: there is nobody left to tell.
-        let _ = timeout(Duration::from_secs(1), sender.send(last)).await;
+        // A reader may be slow to come for the last word, but not for ever: then there is nobody left to tell.
+        let until = deadline.max(Instant::now() + LAST_WORD_WAIT_MAX);
+        let _ = timeout_at(until, sender.send(last)).await;
     }
 }
 
@@ -273,7 +309,11 @@ async fn answer(
     rows: &mut u64,
 ) -> Result<(), QueryError> {
     let clean = |error| QueryError::from_datafusion(error, inner.limits.memory_bytes_max);
-    let (physical, state) = plan(inner, sql).await?;
+    let (physical, state) = match plan(inner, sql).await {
+        // A folder that another process writes may have had a day exchanged since it was listed: look again, once.
+        Err(QueryError::History(error)) if is_missing_file(&error) => plan(inner, sql).await?,
+        planned => planned?,
+    };
     let mut stream = execute_stream(physical, state.task_ctx()).map_err(clean)?;
     let schema = with_unique_names(&stream.schema());
     if let Some(schema_sender) = schema_sender.take() {
@@ -296,6 +336,10 @@ async fn answer(
         }
     }
     Ok(())
+}
+
+fn is_missing_file(error: &HistoryError) -> bool {
+    matches!(error, HistoryError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
 }
 
 /// A join may yield two columns of one name, which no JSON object and no Parquet file can hold: the later get a number.
@@ -323,17 +367,18 @@ struct Tally {
     inner: Arc<Inner>,
     started: Instant,
     rows: u64,
-    ended: bool,
+    ended: Option<Result<(), super::ErrorKind>>,
 }
 
 impl Tally {
     fn start(inner: Arc<Inner>) -> Self {
         inner.counters.running.fetch_add(1, Ordering::Relaxed);
-        Self { inner, started: Instant::now(), rows: 0, ended: false }
+        inner.tell(QueryEvent::Started);
+        Self { inner, started: Instant::now(), rows: 0, ended: None }
     }
 
     fn end(&mut self, outcome: &Result<(), QueryError>) {
-        self.ended = true;
+        self.ended = Some(outcome.as_ref().copied().map_err(QueryError::kind));
         let counters = &self.inner.counters;
         match outcome {
             Ok(()) => counters.finished.fetch_add(1, Ordering::Relaxed),
@@ -354,9 +399,10 @@ impl Drop for Tally {
         counters.rows.fetch_add(self.rows, Ordering::Relaxed);
         let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         counters.micros.fetch_add(micros, Ordering::Relaxed);
-        if !self.ended {
+        if self.ended.is_none() {
             counters.failed.fetch_add(1, Ordering::Relaxed);
         }
+        self.inner.tell(QueryEvent::Ended { took: self.started.elapsed(), outcome: self.ended });
     }
 }
 
@@ -405,7 +451,10 @@ impl Stream for QueryStream {
                 }
                 None => {
                     self.done = true;
-                    Some(Err(QueryError::Internal("the query's task ended without a word".to_owned())))
+                    Some(Err(match self.deadline.is_elapsed() || self.deadline.deadline() <= Instant::now() {
+                        true => QueryError::Time { seconds: self.seconds_max },
+                        false => QueryError::Internal("the query's task ended without a word".to_owned()),
+                    }))
                 }
             });
         }

@@ -1,7 +1,7 @@
 //! The watch source: an ordinary client that watches the whole tree and reads what changed.
 //!
-//! On every connection the same order holds: a persistent recursive watch first, then `sync`, then a scan of the scope
-//! by multi-reads while events queue, then one read for every event. The server replays nothing after a disconnect
+//! On every connection the same order holds: `sync`, a persistent recursive watch, then a scan of the scope by multi-reads
+//! while events queue, then one read for every event. The server replays nothing after a disconnect
 //! (ZOOKEEPER-4698), so each reconnect, each new session and each start with a history scans again; `tree` compares.
 //!
 //! Invariants:

@@ -53,7 +53,10 @@ pub enum EventKind {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum ReadOutcome {
-    Found { stat: Stat, data: Bytes },
+    Found {
+        stat: Stat,
+        data: Bytes,
+    },
     NoNode,
     /// The session may not read it.
     NoAuth,
@@ -78,7 +81,10 @@ pub enum ChildrenOutcome {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum AclOutcome {
-    Found { acls: Vec<Acl>, stat: Stat },
+    Found {
+        acls: Vec<Acl>,
+        stat: Stat,
+    },
     NoNode,
     /// Since 3.7 reading an ACL needs READ or ADMIN permission.
     NoAuth,

@@ -36,15 +36,21 @@ pub fn validate(path: &str) -> Result<(), PathError> {
             _ => {}
         }
     }
-    // The server checks UTF-16 units: C0 and C1 controls, surrogates' private neighbours and specials.
+    // The server checks UTF-16 units: controls, surrogates (so everything beyond the basic plane), private use, specials.
     let bad = path.chars().find(|c| {
         let code = *c as u32;
-        code <= 0x1f || (0x7f..=0x9f).contains(&code) || (0xf000..=0xf8ff).contains(&code) || (0xfff0..=0xffff).contains(&code)
+        code <= 0x1f || (0x7f..=0x9f).contains(&code) || (0xe000..=0xf8ff).contains(&code) || code >= 0xfff0
     });
     match bad {
         Some(c) => Err(PathError::BadCharacter { path: path.to_owned(), code: c as u32 }),
         None => Ok(()),
     }
+}
+
+/// Whether a path is built as one: absolute, without empty names. What a server itself sends needs no more: servers of
+/// several versions differ in which characters they refuse.
+pub fn is_well_formed(path: &str) -> bool {
+    path == "/" || (path.starts_with('/') && !path.ends_with('/') && !path.contains("//"))
 }
 
 /// The parent's path; `None` for the root.
@@ -97,8 +103,16 @@ mod tests {
         for good in ["/", "/a", "/a b/ü", "/a/.b", "/…"] {
             assert_eq!(validate(good), Ok(()), "{good}");
         }
-        for bad in ["", "a", "/a/", "//a", "/a//b", "/./a", "/a/..", "/a\u{1}", "/a\u{7f}", "/\u{f000}", "/\u{fff0}"] {
+        for bad in
+            ["", "a", "/a/", "//a", "/a//b", "/./a", "/a/..", "/a\u{1}", "/a\u{7f}", "/\u{f000}", "/\u{fff0}", "/🐘"]
+        {
             assert!(validate(bad).is_err(), "{bad}");
+        }
+        for well_formed in ["/", "/a", "/a\u{7f}/b"] {
+            assert!(is_well_formed(well_formed), "{well_formed}");
+        }
+        for not in ["", "a", "/a/", "//", "/a//b"] {
+            assert!(!is_well_formed(not), "{not}");
         }
     }
 }

@@ -59,7 +59,9 @@ async fn around_midnight(server_ahead_seconds: i64) -> Result<()> {
 
     let rows = check::rows(&agent.sql(CHANGES_IN_ORDER).await?)?;
     check::compare(&recorded, &rows, Expectations { root: "/work", zxids: true, gaps: None })?;
-    ensure!(rows.is_sorted_by(|a, b| a.seq < b.seq), "the order of commits is the order of recording here");
+    // An ACL change has no zxid: its place is only bounded.
+    let heard: Vec<_> = rows.iter().filter(|row| row.source == "watch").collect();
+    ensure!(heard.is_sorted_by(|a, b| a.seq < b.seq), "the order of commits is the order of recording here");
 
     // The server's clock tells when, the agent's on which day.
     let strange = agent

@@ -7,9 +7,9 @@ use tokio::task::JoinHandle;
 use zookeeper_client::{AddWatchMode, EventType};
 
 use crate::check::{self, Expectations, Row};
-use crate::prerequisites::{sized, skip};
+use crate::prerequisites::{faketime, sized, skip};
 use crate::proxy::Proxy;
-use crate::servers::{Ensemble, Shape, Version};
+use crate::servers::{self, Ensemble, Shape, Version};
 use crate::workload::{self, Kind, Workload};
 
 async fn record_is_true(version: Version, shape: Shape) -> Result<()> {
@@ -153,5 +153,28 @@ async fn proxy_cuts_and_heals() -> Result<()> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     ensure!(proxy.connections() == 1);
+    Ok(())
+}
+
+/// Servers whose clock is off serve like any other, and their times tell.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_clock_is_off() -> Result<()> {
+    const AHEAD_SECONDS: i64 = 7_200;
+    if let Some(missing) = Ensemble::missing(Version::V3_9) {
+        skip("servers_clock_is_off", &missing);
+        return Ok(());
+    }
+    if faketime().is_none() {
+        skip("servers_clock_is_off", "libfaketime is not installed (Debian: faketime)");
+        return Ok(());
+    }
+    let mut settings = servers::Settings::new(Version::V3_9, Shape::Standalone);
+    settings.clock_offset_seconds = AHEAD_SECONDS;
+    let ensemble = Ensemble::start_with(settings).await?;
+    let client = workload::session(&ensemble.connect_string()).await?;
+    workload::create(&client, "/clock", b"").await?;
+    let (_, stat) = client.get_data("/clock").await?;
+    let ahead = stat.ctime / 1_000 - chrono::Utc::now().timestamp();
+    ensure!((ahead - AHEAD_SECONDS).abs() <= 30, "the server's clock is {ahead} s ahead");
     Ok(())
 }

@@ -6,6 +6,7 @@ mod clock;
 mod disk;
 mod faults;
 mod harness;
+mod imports;
 mod main_job;
 mod prerequisites;
 mod proxy;

@@ -35,7 +35,7 @@ async fn every_operation_is_a_row(version: Version, shape: Shape) -> Result<()> 
     let connect = ensemble.connect_string();
     let folder = tempfile::tempdir()?;
     // ACL changes come by sweeps alone; the workload makes some.
-    let settings = Settings::new(&connect, folder.path()).with("--acl-sweep", "2s");
+    let settings = Settings::new(&connect, folder.path()).with("--acl-sweep", "10s");
     let mut agent = Agent::start(settings).await?;
 
     let recorded = Workload::new(&connect, 7, operations).run().await?;

@@ -159,3 +159,6 @@ fn told(error: ArrowError) -> anyhow::Error {
         other => other.into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,16 +14,19 @@ use super::super::view::View;
 use super::coverage::join_rolled;
 use super::cuts::{Place, cuts};
 use super::exchange::exchange;
-use super::file::{PartWriter, int64_range, read, read_projected};
+use super::file::{PartWriter, int64_range, read, read_bounded, read_projected};
 use super::merge::{Merge, Order, Run, int32, int64};
 use super::parts_of;
+use super::retired::Retired;
 use crate::zk::Micros;
 
 /// In a part's metadata: it came out of a compaction, so that a day of such parts is not compacted again.
 pub(super) const COMPACTED_KEY: &str = "zktrail.compacted";
 
 /// Runs that are merged at once: each costs an open file and a few pages of memory.
-const RUNS_MAX: usize = 256;
+const RUNS_MAX: usize = 128;
+/// Bytes that the batches of all runs of a merge take together, about; pages and dictionaries come on top.
+const RUNS_BATCH_BYTES_MAX: usize = 48 << 20;
 /// Places held to find the cuts of a day.
 const SAMPLE_PLACES_MAX: u64 = 1 << 20;
 /// A coverage day is joined in memory; one with more rows stays as it is.
@@ -82,8 +85,9 @@ pub fn compact_closed_days(
 ) -> (Vec<Compacted>, Vec<(Table, Day, HistoryError)>) {
     let mut done = Vec::new();
     let mut failed = Vec::new();
+    let mut retired = Retired::default();
     for (table, day) in closed_days(&state.view(), now) {
-        match compact_day(disk, layout, state, (table, day), limits) {
+        match compact_day(disk, layout, state, (table, day), limits, &mut retired) {
             Ok(compacted) => done.extend(compacted),
             Err(ReplaceError::Changed { .. }) => {
                 tracing::debug!(table = table.as_str(), %day, "a day changed while it was being compacted");
@@ -105,6 +109,7 @@ pub fn compact_day(
     state: &State,
     (table, day): (Table, Day),
     limits: CompactionLimits,
+    retired: &mut Retired,
 ) -> Result<Option<Compacted>, ReplaceError> {
     let parts = parts_of(&state.view(), table, day);
     if parts.len() < 2 || is_compact(&parts)? {
@@ -116,7 +121,7 @@ pub fn compact_day(
         return Ok(None);
     }
     let mut parts_after = 0;
-    exchange(disk, layout, state, (table, day), &parts, |folder| {
+    exchange(disk, layout, state, (table, day), &parts, retired, |folder| {
         let built = match table {
             Table::Changes => build_changes(disk, folder, &parts, limits)?,
             Table::Coverage => vec![build_coverage(disk, folder, &parts)?],
@@ -318,7 +323,7 @@ fn merge_to_run(
 fn runs(parts: &[Arc<Part>], between: Option<Between>) -> Result<Vec<Run>, HistoryError> {
     let mut runs: Vec<Run> = Vec::with_capacity(parts.len());
     for part in parts {
-        let batches = read(part)?;
+        let batches = read_bounded(part, RUNS_BATCH_BYTES_MAX / parts.len())?;
         runs.push(match between {
             Some(between) => Box::new(batches.map(move |batch| batch.and_then(|batch| between.filter(batch)))),
             None => Box::new(batches),

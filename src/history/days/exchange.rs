@@ -9,6 +9,7 @@ use super::super::error::HistoryError;
 use super::super::layout::{Day, Layout, SeqRange, Table};
 use super::super::part::Part;
 use super::super::state::{ReplaceError, State};
+use super::retired::Retired;
 
 /// Builds a day anew and puts it in the place of the old one, in one step for every reader.
 ///
@@ -18,13 +19,14 @@ use super::super::state::{ReplaceError, State};
 /// When this returns, the new day is durable. It fails with [`ReplaceError::Changed`] where parts came or went meanwhile,
 /// and with [`HistoryError::NoExchange`] where the file system cannot do it; then everything is as before. After any
 /// other error the old or the new day stands whole, on disk and in the State.
-/// The old files go when the last holder of their parts does, which may be the caller's own View.
+/// The old files go when the last holder of their parts does: `retired`, or a reader, or the caller's own View.
 pub fn exchange(
     disk: &Disk,
     layout: &Layout,
     state: &State,
     (table, day): (Table, Day),
     expected: &[Arc<Part>],
+    retired: &mut Retired,
     build: impl FnOnce(&Path) -> Result<Vec<SeqRange>, HistoryError>,
 ) -> Result<(), ReplaceError> {
     let Some(cluster) = expected.first().map(|part| part.cluster.clone()) else {
@@ -35,7 +37,7 @@ pub fn exchange(
     let ranges = build(&folder.path)?;
     if ranges.is_empty() {
         drop(folder);
-        return drop_day(disk, layout, state, (table, day), expected);
+        return drop_day(disk, layout, state, (table, day), expected, retired);
     }
     let in_place = layout.day(table, &cluster, day);
     let new = new_parts(&folder.path, &in_place, table, &cluster, day, &ranges)?;
@@ -48,7 +50,7 @@ pub fn exchange(
     };
     state.replace_day(table, day, expected, swap, new)?;
     folder.keep();
-    settle(disk, &parent, expected)
+    settle(disk, &parent, expected, retired)
 }
 
 /// Removes a whole day: renames its folder out of sight, and lets it go with its last reader.
@@ -59,6 +61,7 @@ pub fn drop_day(
     state: &State,
     (table, day): (Table, Day),
     expected: &[Arc<Part>],
+    retired: &mut Retired,
 ) -> Result<(), ReplaceError> {
     let Some(cluster) = expected.first().map(|part| part.cluster.clone()) else {
         return Err(ReplaceError::Changed { table, day });
@@ -74,17 +77,18 @@ pub fn drop_day(
     };
     state.replace_day(table, day, expected, swap, Vec::new())?;
     folder.keep();
-    settle(disk, &parent, expected)
+    settle(disk, &parent, expected, retired)
 }
 
 /// Makes the step durable before the old files may go.
-fn settle(disk: &Disk, parent: &Path, old: &[Arc<Part>]) -> Result<(), ReplaceError> {
+fn settle(disk: &Disk, parent: &Path, old: &[Arc<Part>], retired: &mut Retired) -> Result<(), ReplaceError> {
     if let Err(error) = disk.sync_dir(parent) {
         // Whether the step would survive a power loss is not known, so the old day's files must: they are kept
         // until the next start finds out which of the two stands.
         std::mem::forget(old.to_vec());
         return Err(error.into());
     }
+    retired.push(old);
     Ok(())
 }
 

@@ -143,7 +143,15 @@ fn write_error(path: &Path, source: parquet::errors::ParquetError) -> HistoryErr
 pub(crate) fn read(
     part: &Part,
 ) -> Result<impl Iterator<Item = Result<RecordBatch, HistoryError>> + Send + use<>, HistoryError> {
-    read_with(part, None)
+    read_with(part, None, READ_BATCH_BYTES_MAX)
+}
+
+/// As [`read`], with batches of at most so many bytes, about: for many readers at once.
+pub(super) fn read_bounded(
+    part: &Part,
+    batch_bytes_max: usize,
+) -> Result<impl Iterator<Item = Result<RecordBatch, HistoryError>> + Send + use<>, HistoryError> {
+    read_with(part, None, batch_bytes_max.min(READ_BATCH_BYTES_MAX))
 }
 
 /// As [`read`], with these columns only, in the order of the file.
@@ -151,15 +159,16 @@ pub(crate) fn read_projected(
     part: &Part,
     columns: &[&str],
 ) -> Result<impl Iterator<Item = Result<RecordBatch, HistoryError>> + Send + use<>, HistoryError> {
-    read_with(part, Some(columns))
+    read_with(part, Some(columns), READ_BATCH_BYTES_MAX)
 }
 
 fn read_with(
     part: &Part,
     columns: Option<&[&str]>,
+    batch_bytes_max: usize,
 ) -> Result<impl Iterator<Item = Result<RecordBatch, HistoryError>> + Send + use<>, HistoryError> {
     let metadata = part.metadata()?;
-    let rows = batch_rows(&metadata, columns);
+    let rows = batch_rows(&metadata, columns, batch_bytes_max);
     let mask = match columns {
         Some(columns) => ProjectionMask::columns(metadata.parquet_schema(), columns.iter().copied()),
         None => ProjectionMask::all(),
@@ -174,7 +183,7 @@ fn read_with(
 }
 
 /// As many rows as keep a batch of this part small.
-fn batch_rows(metadata: &ArrowReaderMetadata, columns: Option<&[&str]>) -> usize {
+fn batch_rows(metadata: &ArrowReaderMetadata, columns: Option<&[&str]>, batch_bytes_max: usize) -> usize {
     let mut bytes = 0;
     let mut rows = 0;
     for group in metadata.metadata().row_groups() {
@@ -189,7 +198,7 @@ fn batch_rows(metadata: &ArrowReaderMetadata, columns: Option<&[&str]>) -> usize
         }
     }
     let row_bytes = (bytes / rows.max(1)).max(1);
-    (READ_BATCH_BYTES_MAX / row_bytes).clamp(*READ_BATCH_ROWS.start(), *READ_BATCH_ROWS.end())
+    (batch_bytes_max / row_bytes).clamp(*READ_BATCH_ROWS.start(), *READ_BATCH_ROWS.end())
 }
 
 /// The smallest and greatest value of an integer column, from the part's statistics; `None` where they do not tell.

@@ -64,11 +64,19 @@ fn a_late_part_makes_a_compact_day_be_compacted_again() {
     three_parts(&fixture);
     let whole = CompactionLimits::default();
     let day = (Table::Changes, YESTERDAY);
-    assert!(compact_day(&fixture.disk, &fixture.layout, &fixture.state, day, whole).unwrap().is_some());
+    assert!(
+        compact_day(&fixture.disk, &fixture.layout, &fixture.state, day, whole, &mut Retired::default())
+            .unwrap()
+            .is_some()
+    );
     assert_eq!(fixture.parts(Table::Changes), 1);
     fixture.add_changes(YESTERDAY, vec![TestChange::new(300, "/late")]);
     let before = fixture.changes();
-    assert!(compact_day(&fixture.disk, &fixture.layout, &fixture.state, day, whole).unwrap().is_some());
+    assert!(
+        compact_day(&fixture.disk, &fixture.layout, &fixture.state, day, whole, &mut Retired::default())
+            .unwrap()
+            .is_some()
+    );
     assert_eq!((fixture.parts(Table::Changes), fixture.changes()), (1, before));
 }
 
@@ -91,7 +99,15 @@ fn hundreds_of_parts_merge_in_levels() {
     }
     let before = fixture.changes();
     let day = (Table::Changes, YESTERDAY);
-    let done = compact_day(&fixture.disk, &fixture.layout, &fixture.state, day, CompactionLimits::default()).unwrap();
+    let done = compact_day(
+        &fixture.disk,
+        &fixture.layout,
+        &fixture.state,
+        day,
+        CompactionLimits::default(),
+        &mut Retired::default(),
+    )
+    .unwrap();
     assert_eq!(done.map(|done| (done.parts_before, done.parts_after, done.rows)), Some((600, 1, 600)));
     assert_eq!(fixture.changes(), before);
 }
@@ -138,7 +154,15 @@ fn a_kill_at_any_step_of_an_exchange_leaves_a_whole_day() {
     kill_at_every_step(
         three_parts,
         |fixture| {
-            compact_day(&fixture.disk, &fixture.layout, &fixture.state, (Table::Changes, YESTERDAY), SMALL).map(drop)
+            compact_day(
+                &fixture.disk,
+                &fixture.layout,
+                &fixture.state,
+                (Table::Changes, YESTERDAY),
+                SMALL,
+                &mut Retired::default(),
+            )
+            .map(drop)
         },
         &[before],
     );
@@ -158,7 +182,14 @@ fn a_kill_at_any_step_of_a_drop_leaves_the_day_or_nothing() {
             if parts.is_empty() {
                 return Ok(());
             }
-            drop_day(&fixture.disk, &fixture.layout, &fixture.state, (Table::Changes, YESTERDAY), &parts)
+            drop_day(
+                &fixture.disk,
+                &fixture.layout,
+                &fixture.state,
+                (Table::Changes, YESTERDAY),
+                &parts,
+                &mut Retired::default(),
+            )
         },
         &[before, BTreeMap::new()],
     );
@@ -175,7 +206,8 @@ fn a_failed_fsync_of_the_parent_keeps_the_old_files_until_the_next_start() {
     let parts = parts_of(&fixture.state.view(), Table::Changes, YESTERDAY);
     let keep_all = |folder: &std::path::Path| parts.iter().map(|part| keep_part(&Disk::new(), part, folder)).collect();
     fixture.disk.faults.plan(|plan| plan.fail_sync = Some(3));
-    let result = exchange(&fixture.disk, &fixture.layout, &fixture.state, day, &parts, keep_all);
+    let result =
+        exchange(&fixture.disk, &fixture.layout, &fixture.state, day, &parts, &mut Retired::default(), keep_all);
     assert!(matches!(result, Err(ReplaceError::History(HistoryError::Io { .. }))), "{result:?}");
     assert_eq!(fixture.changes(), before);
     drop(parts);
@@ -192,7 +224,7 @@ fn refuses_to_remove_what_it_does_not_know() {
     std::fs::write(&stranger, "mine").unwrap();
     let before = fixture.changes();
     let day = (Table::Changes, YESTERDAY);
-    let result = compact_day(&fixture.disk, &fixture.layout, &fixture.state, day, SMALL);
+    let result = compact_day(&fixture.disk, &fixture.layout, &fixture.state, day, SMALL, &mut Retired::default());
     assert!(result.unwrap_err().to_string().contains("notes.txt"));
     assert!(stranger.exists());
     assert_eq!((fixture.parts(Table::Changes), fixture.changes()), (3, before));
@@ -205,10 +237,11 @@ fn a_part_that_came_meanwhile_is_not_lost() {
     three_parts(&fixture);
     let parts = parts_of(&fixture.state.view(), Table::Changes, YESTERDAY);
     let day = (Table::Changes, YESTERDAY);
-    let result = exchange(&fixture.disk, &fixture.layout, &fixture.state, day, &parts, |folder| {
-        fixture.add_changes(YESTERDAY, vec![TestChange::new(300, "/late")]);
-        parts.iter().map(|part| keep_part(&fixture.disk, part, folder)).collect()
-    });
+    let result =
+        exchange(&fixture.disk, &fixture.layout, &fixture.state, day, &parts, &mut Retired::default(), |folder| {
+            fixture.add_changes(YESTERDAY, vec![TestChange::new(300, "/late")]);
+            parts.iter().map(|part| keep_part(&fixture.disk, part, folder)).collect()
+        });
     assert!(matches!(result, Err(ReplaceError::Changed { .. })), "{result:?}");
     assert_eq!(fixture.changes()[&YESTERDAY].len(), 301);
     assert!(!fixture.files().iter().any(|name| name.contains("/.")), "{:?}", fixture.files());
@@ -259,9 +292,11 @@ fn readers_see_every_row_once_while_days_are_exchanged() {
         };
         let viewers = [scope.spawn(by_view), scope.spawn(by_view)];
         let globber = scope.spawn(by_glob);
+        let mut retired = Retired::with_grace(std::time::Duration::from_secs(3));
         for _ in 0..60 {
             let parts = parts_of(&fixture.state.view(), Table::Changes, YESTERDAY);
-            exchange(&fixture.disk, &fixture.layout, &fixture.state, (Table::Changes, YESTERDAY), &parts, |folder| {
+            let day = (Table::Changes, YESTERDAY);
+            exchange(&fixture.disk, &fixture.layout, &fixture.state, day, &parts, &mut retired, |folder| {
                 parts
                     .iter()
                     .map(|part| Ok(rewrite_part(&fixture.disk, part, folder, Ok)?.unwrap()))
@@ -319,6 +354,7 @@ fn rolled_coverage_becomes_one_interval_and_covers_the_same() {
         &fixture.state,
         (Table::Coverage, YESTERDAY),
         CompactionLimits::default(),
+        &mut Retired::default(),
     );
     assert_eq!(done.unwrap().map(|done| done.parts_after), Some(1));
     let parts = parts_of(&fixture.state.view(), Table::Coverage, YESTERDAY);

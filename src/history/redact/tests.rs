@@ -61,7 +61,7 @@ fn with_secrets() -> Fixture {
         data_length: Some(64),
     };
     let (disk, layout, state) = (&fixture.disk, &fixture.layout, &fixture.state);
-    write_snapshot(disk, layout, state, &at, std::iter::once(row), Some(spill)).unwrap();
+    write_snapshot(disk, layout, state, &at, std::iter::once(row), Some(spill), 0).unwrap();
     fixture
 }
 

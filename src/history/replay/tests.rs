@@ -258,3 +258,31 @@ fn trees_differ_by_path() {
     assert_eq!(diffs[0].a.as_ref().map(|side| side.version), Some(Some(0)));
     assert_eq!(diffs[0].b.as_ref().map(|side| side.version), Some(Some(1)));
 }
+
+#[test]
+fn only_children_of_the_present_life_count() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let first = Model::root().snapshot(dir.path(), (0, 0, 100, 0), 3);
+    let gone = |seq, zxid, path: &str, czxid| TestRow {
+        czxid: Some(czxid),
+        ..TestRow::new(seq, zxid, ChangeKind::Deleted, path)
+    };
+    // A path that sorts between the parent and its children must not end the parent's life.
+    let rows = [
+        created(1, 110, "/a"),
+        created(2, 111, "/a/x"),
+        created(3, 112, "/a-b"),
+        gone(4, 113, "/a/x", 111),
+        gone(5, 114, "/a", 110),
+        created(6, 115, "/a"),
+        created(7, 116, "/a/x"),
+        created(8, 117, "/a/y"),
+    ];
+    let expected = Model::of(&rows);
+    assert_eq!(expected.0["/a"].cversion, Some(2));
+    for view in views(dir.path(), &rows, &[first]) {
+        assert_eq!(all(&view, At::Now, PathFilter::All, 100), expected.batch());
+        let parent = PathFilter::Exact(vec!["/a".into()]);
+        assert_eq!(all(&view, At::Now, parent, 100).num_rows(), 1);
+    }
+}

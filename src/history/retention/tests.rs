@@ -146,7 +146,7 @@ fn applies_a_cut_and_keeps_the_rest_replayable() {
             seq += 10;
             let at = fixture.snapshot_at(seq - 5, day(n));
             let (disk, layout, state) = (&fixture.disk, &fixture.layout, &fixture.state);
-            write_snapshot(disk, layout, state, &at, std::iter::empty(), None).unwrap();
+            write_snapshot(disk, layout, state, &at, std::iter::empty(), None, 0).unwrap();
         }
     }
     let all: Vec<TestChange> = fixture.changes().into_values().flatten().collect();

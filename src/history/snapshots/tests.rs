@@ -30,7 +30,7 @@ fn znode(path: &str, czxid: i64, version: i32, mzxid: i64) -> SnapshotRow {
 
 fn write(fixture: &Fixture, seq: i64, rows: Vec<SnapshotRow>, spill: Option<ValueSpill>) -> Arc<Part> {
     let (disk, layout, state) = (&fixture.disk, &fixture.layout, &fixture.state);
-    write_snapshot(disk, layout, state, &fixture.snapshot_at(seq, TODAY), rows.into_iter(), spill).unwrap()
+    write_snapshot(disk, layout, state, &fixture.snapshot_at(seq, TODAY), rows.into_iter(), spill, 0).unwrap()
 }
 
 fn spill(fixture: &Fixture, bytes_max: usize) -> ValueSpill {
@@ -138,8 +138,13 @@ fn joins_values_from_scan_snapshot_parts_and_head() {
     assert_eq!(rows(&second), expected);
     assert_eq!(latest(&fixture.state.view()).map(|part| part.range), Some(second.range));
     assert_eq!(incarnation_of(&second).unwrap(), Some(1));
-    // The same place again is the same snapshot.
-    assert!(Arc::ptr_eq(&write(&fixture, 8, Vec::new(), None), &second));
+    // The same place again takes the place of the first, with the values that it had.
+    let snapshots = fixture.state.view().snapshots.len();
+    let again = write(&fixture, 8, vec![znode("/old", 1, 0, 1)], None);
+    assert_eq!(rows(&again), [row("/old", 0, Some("/old"), Some(9))]);
+    assert_eq!(fixture.state.view().snapshots.len(), snapshots);
+    assert!(!Arc::ptr_eq(&again, &second));
+    assert_eq!(rows(&second), expected, "whoever holds the first goes on reading it");
 }
 
 #[test]
@@ -192,7 +197,7 @@ fn refuses_rows_out_of_order_and_leaves_nothing() {
     let fixture = Fixture::new();
     let tree = [znode("/b", 1, 0, 1), znode("/a", 1, 0, 1)].into_iter();
     let (disk, layout, state) = (&fixture.disk, &fixture.layout, &fixture.state);
-    let result = write_snapshot(disk, layout, state, &fixture.snapshot_at(1, TODAY), tree, None);
+    let result = write_snapshot(disk, layout, state, &fixture.snapshot_at(1, TODAY), tree, None, 0);
     assert!(result.unwrap_err().to_string().contains("\"/a\""));
     assert!(fixture.state.view().snapshots.is_empty());
     assert!(!fixture.files().iter().any(|name| name.ends_with("parquet")), "{:?}", fixture.files());
@@ -212,7 +217,7 @@ fn a_kill_at_any_step_leaves_a_whole_snapshot_or_none() {
         let tree = [znode("/n1", 1, 0, 1), znode("/n2", 1, 0, 1)].into_iter();
         let (disk, layout, state) = (&fixture.disk, &fixture.layout, &fixture.state);
         let result = pushed.and_then(|()| {
-            write_snapshot(disk, layout, state, &fixture.snapshot_at(1, TODAY), tree, Some(scanned)).map(drop)
+            write_snapshot(disk, layout, state, &fixture.snapshot_at(1, TODAY), tree, Some(scanned), 0).map(drop)
         });
         let steps = fixture.disk.faults.plan(|plan| plan.steps.len());
         let fixture = fixture.reopened();
@@ -238,7 +243,7 @@ fn another_incarnation_at_the_same_seq_is_kept_beside() {
     let (disk, layout, state) = (&fixture.disk, &fixture.layout, &fixture.state);
     let at = SnapshotAt { incarnation: 2, ..fixture.snapshot_at(5, TODAY) };
     let rows = [znode("/b", 1, 0, 1)].into_iter();
-    let second = write_snapshot(disk, layout, state, &at, rows, None).unwrap();
+    let second = write_snapshot(disk, layout, state, &at, rows, None, 0).unwrap();
     assert_eq!((first.day, second.day), (TODAY, Day(TODAY.0 + 1)));
     let fixture = fixture.reopened();
     let view = fixture.state.view();

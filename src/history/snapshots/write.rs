@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -8,14 +8,14 @@ use arrow::array::{
 use arrow::datatypes::{Int32Type, Int64Type};
 use arrow::record_batch::RecordBatch;
 
-use super::super::days::{PartWriter, read_projected};
+use super::super::days::{PartWriter, Retired, exchange, keep_part, parts_of, read_projected};
 use super::super::disk::Disk;
 use super::super::error::HistoryError;
 use super::super::layout::{Day, Layout, SeqRange, Table};
 use super::super::part::Part;
 use super::super::recorder::SnapshotAt;
 use super::super::schema;
-use super::super::state::State;
+use super::super::state::{ReplaceError, State};
 use super::cursor::{Cursor, column};
 use super::join::{Found, Join};
 use super::spill::{SPILL_BYTES_MAX, Value, ValueSpill};
@@ -23,6 +23,7 @@ use super::{incarnation_of, latest_before};
 use crate::zk::{ChangeKind, Evidence, Micros, NodeType, ZkPath, Zxid};
 
 pub(super) const INCARNATION_KEY: &str = "zktrail.incarnation";
+pub(super) const UNSETTLED_KEY: &str = "zktrail.unsettled";
 
 /// Rows and value bytes of a batch on its way to the file.
 const BATCH_ROWS_MAX: usize = 8192;
@@ -53,9 +54,13 @@ pub struct SnapshotRow {
 ///
 /// `rows` is the live tree at that place, strictly ascending by path, bytewise. Values are joined to it as the
 /// [module](super) tells; memory is bounded by the spill's bound and a row group.
-/// Where the same incarnation has a snapshot of this seq on this day already, that one is given back: it shows the same.
-/// Where another incarnation has one, as of an ensemble that was rebuilt before it changed again, the new one goes to
+/// Where the same incarnation has a snapshot of this seq on this day already, this one takes its place, by an exchange of
+/// the day: since then ACLs were read, or a gap was found that left no row. Where another incarnation has one, as of an ensemble that was rebuilt before it changed again, the new one goes to
 /// the next day that is free: a snapshot's name is its seq.
+///
+/// `unsettled` events were waiting for their answer: the tree was ahead of the rows by that much, so arithmetic between
+/// this snapshot and another proves nothing.
+#[allow(clippy::too_many_arguments, reason = "the folder, the place in it, and the tree; called in one place")]
 pub fn write_snapshot(
     disk: &Disk,
     layout: &Layout,
@@ -63,14 +68,17 @@ pub fn write_snapshot(
     at: &SnapshotAt,
     rows: impl Iterator<Item = SnapshotRow>,
     spill: Option<ValueSpill>,
+    unsettled: usize,
 ) -> Result<Arc<Part>, HistoryError> {
     let view = &at.view;
     let range = SeqRange { first: at.seq, last: at.seq };
     let mut day = Day(at.taken_at.day());
+    let mut replaces = false;
     let there = state.view().snapshots;
     while let Some(there) = there.iter().find(|part| part.day == day && part.range == range) {
         if incarnation_of(there)? == Some(at.incarnation) {
-            return Ok(there.clone());
+            replaces = true;
+            break;
         }
         day = Day(day.0 + 1);
     }
@@ -82,6 +90,7 @@ pub fn write_snapshot(
         (INCARNATION_KEY, at.incarnation.to_string()),
         ("zktrail.position", at.position.0.to_string()),
         ("zktrail.taken_at", at.taken_at.to_string()),
+        (UNSETTLED_KEY, unsettled.to_string()),
     ];
     let mut writer = PartWriter::create(disk, &folder, Table::Snapshots, &view.cluster, &marks)?;
     let mut batch = Rows::new(at);
@@ -101,6 +110,10 @@ pub fn write_snapshot(
     }
     writer.write(&batch.finish()?)?;
     let (dot_path, written) = writer.finish_under_dot_name(Some(range))?;
+    tracing::info!(seq = at.seq, znodes = written.rows, bytes = written.bytes, "wrote a snapshot");
+    if replaces {
+        return replace(disk, layout, state, (day, range), &dot_path);
+    }
     let day_folder = layout.day(Table::Snapshots, &view.cluster, day);
     let part = state.add_part(|| {
         disk.create_dir(&day_folder)?;
@@ -109,8 +122,35 @@ pub fn write_snapshot(
         disk.sync_dir(&day_folder)?;
         Ok(Arc::new(Part::new(Table::Snapshots, view.cluster.clone(), day, range, path, written.bytes)))
     })?;
-    tracing::info!(seq = at.seq, znodes = written.rows, bytes = written.bytes, "wrote a snapshot");
     Ok(part)
+}
+
+/// Puts the finished file in the place of the day's snapshot of the same seq.
+fn replace(
+    disk: &Disk,
+    layout: &Layout,
+    state: &State,
+    (day, range): (Day, SeqRange),
+    dot_path: &Path,
+) -> Result<Arc<Part>, HistoryError> {
+    let parts = parts_of(&state.view(), Table::Snapshots, day);
+    let exchanged = exchange(disk, layout, state, (Table::Snapshots, day), &parts, &mut Retired::default(), |folder| {
+        let mut ranges = vec![range];
+        for part in parts.iter().filter(|part| part.range != range) {
+            ranges.push(keep_part(disk, part, folder)?);
+        }
+        disk.rename(dot_path, &folder.join(range.file_name(Table::Snapshots)))?;
+        Ok(ranges)
+    });
+    match exchanged {
+        Ok(()) => {}
+        Err(ReplaceError::History(error)) => return Err(error),
+        // Only this writes snapshots, one at a time.
+        Err(changed @ ReplaceError::Changed { .. }) => return Err(HistoryError::Unknown(changed.to_string())),
+    }
+    let view = state.view();
+    let new = view.snapshots.iter().find(|part| part.day == day && part.range == range);
+    new.cloned().ok_or_else(|| HistoryError::Unknown(format!("the snapshot at seq {} vanished", range.last)))
 }
 
 /// Everything that may tell values, sorted by path.

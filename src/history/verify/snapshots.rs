@@ -9,6 +9,7 @@ use crate::history::replay::ranges::PathRanges;
 use crate::history::replay::rows::Needs;
 use crate::history::replay::run::Select;
 use crate::history::replay::snapshot::{Snapshot, SnapshotRun};
+use crate::history::snapshots::unsettled_of;
 use crate::history::view::View;
 
 /// Replays from each snapshot to the next one of its incarnation, and compares.
@@ -33,8 +34,17 @@ pub(super) fn check(
         if let [from, to] = pair
             && from.incarnation == to.incarnation
         {
-            compare(view, gaps, from, to, findings)?;
-            findings.checked().snapshots += 1;
+            let ahead = unsettled_of(&from.part)? + unsettled_of(&to.part)?;
+            if ahead > 0 {
+                findings.unproved(format!(
+                    "that the snapshot at seq {} leads to the one at seq {}: {ahead} changes were still being read when \
+                     they were taken",
+                    from.seq, to.seq
+                ));
+            } else {
+                compare(view, gaps, from, to, findings)?;
+                findings.checked().snapshots += 1;
+            }
         }
         progress(Progress { step: "snapshots", done: done as u64 + 1, total });
     }

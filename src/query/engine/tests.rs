@@ -366,3 +366,38 @@ async fn the_tree_comes_from_a_replay() {
         assert_eq!(csv(&engine, &format!("SELECT count(*) AS n FROM {table}")).await, "n\n0\n", "{table}");
     }
 }
+
+#[tokio::test]
+async fn a_slow_reader_still_gets_a_whole_answer() {
+    let engine = engine(vec![view("a", Vec::new(), &rows(0, 1_200, 3))], Limits::default());
+    let mut stream = engine.query("SELECT seq FROM changes").await.unwrap();
+    // Longer than the last word of a query that is over waits.
+    tokio::time::sleep(LAST_WORD_WAIT_MAX + Duration::from_millis(300)).await;
+    let mut rows = 0;
+    while let Some(batch) = stream.next().await {
+        rows += batch.unwrap().num_rows();
+    }
+    assert_eq!(rows, 1_200);
+}
+
+#[tokio::test]
+async fn a_part_that_vanished_is_looked_for_once_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = rows(0, 100, 3);
+    let gone = view("a", vec![part(&dir.path().join("gone"), "a", DAY, &rows)], &[]);
+    let there = view("a", vec![part(dir.path(), "a", DAY, &rows)], &[]);
+    std::fs::remove_dir_all(dir.path().join("gone")).unwrap();
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let (first, then) = (gone.clone(), there);
+    let sources: Sources = Arc::new(move || {
+        let again = asked.fetch_add(1, Ordering::Relaxed) > 0;
+        Ok(vec![if again { then.clone() } else { first.clone() }])
+    });
+    let changing = Engine::new(sources, Limits::default(), &std::env::temp_dir()).unwrap();
+    assert_eq!(csv(&changing, "SELECT count(*) AS n FROM changes").await, "n\n100\n");
+    let missing = engine(vec![gone], Limits::default());
+    match batches(&missing, "SELECT count(*) FROM changes").await {
+        Err(error @ QueryError::History(_)) => assert!(error.to_string().contains("0-99.parquet"), "{error}"),
+        other => panic!("{:?}", other.map(|(_, batches)| batches.len())),
+    }
+}

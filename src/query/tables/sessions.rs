@@ -18,7 +18,7 @@ const SQL: &str = "
         seen.opened_at,
         seen.closed_at,
         seen.last_seen,
-        seen.timeout_ms,
+        seen.timeout_ms AS timeout,
         seen.address,
         coalesce(held.ephemerals, 0) AS ephemerals
     FROM (

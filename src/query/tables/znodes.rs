@@ -84,11 +84,15 @@ impl TableProvider for ZnodesTable {
             None => self.schema.clone(),
         };
         let paths = scope::paths(filters);
+        // A cluster whose tree has never been read to the end has no znodes to show. Alone it is an error that says so;
+        // beside others it must not take theirs away.
+        let kept = || self.trees.iter().zip(&keep).filter(|(_, keep)| **keep).map(|((view, _), _)| view);
+        let any_complete = kept().any(|view| !view.snapshots.is_empty());
         let partitions: Vec<Arc<dyn PartitionStream>> = self
             .trees
             .iter()
-            .zip(keep)
-            .filter(|(_, keep)| *keep)
+            .zip(&keep)
+            .filter(|((view, _), keep)| **keep && (!any_complete || !view.snapshots.is_empty()))
             .map(|((view, at), _)| -> Arc<dyn PartitionStream> {
                 Arc::new(Tree { view: view.clone(), at: *at, paths: paths.clone(), limit, schema: schema.clone() })
             })

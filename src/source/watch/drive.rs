@@ -49,7 +49,9 @@ enum Slot {
 #[derive(Debug, PartialEq)]
 enum Phase {
     Disconnected,
+    /// `sync` and addWatch are on their way.
     Arming,
+    /// After an overrun: the watch is armed still, only `sync` is on its way.
     Syncing,
     /// Everything is ready to scan; waits out a jitter, because everybody reconnects when an ensemble is weakest.
     Backoff {
@@ -206,9 +208,12 @@ impl<'a> Driver<'a> {
     }
 
     /// Arms the watch: on every connection, because the client crate loses persistent watches when it reconnects.
+    ///
+    /// A `sync` goes before it in the same pipeline: the watch of a server that lags would tell again what is recorded.
     fn arm(&mut self) {
         self.phase = Phase::Arming;
         (self.notify)(Notice::Session(SessionState::SyncConnected));
+        self.ask(Purpose::Sync);
         self.ask(Purpose::Watch);
     }
 
@@ -253,7 +258,7 @@ impl<'a> Driver<'a> {
             self.event_zxids = Some(zxid.is_some());
             (self.notify)(Notice::EventZxids(zxid.is_some()));
         }
-        if zk::validate(&event.path).is_err() {
+        if !zk::is_well_formed(&event.path) {
             (self.notify)(Notice::BadPath(event.path));
             return;
         }
@@ -468,7 +473,8 @@ impl<'a> Driver<'a> {
         match (purpose, answer) {
             (Purpose::Watch, Answer::Watch(result)) => return self.on_armed(result),
             (Purpose::Sync, Answer::Unit(result)) => match result {
-                Ok(()) => self.phase = Phase::Backoff { until: Instant::now() + self.scan_delay() },
+                Ok(()) if self.phase == Phase::Syncing => self.scan_soon(),
+                Ok(()) => {}
                 Err(error) if is_connection_loss(&error) => {}
                 Err(error) => return Err(self.refused("sync", &error)),
             },
@@ -522,8 +528,7 @@ impl<'a> Driver<'a> {
                     self.wire.follow(watcher);
                 }
                 (self.notify)(Notice::Armed);
-                self.phase = Phase::Syncing;
-                self.ask(Purpose::Sync);
+                self.scan_soon();
                 Ok(None)
             }
             Err(error) if is_connection_loss(&error) => {
@@ -543,6 +548,10 @@ impl<'a> Driver<'a> {
 
     fn refused(&self, action: &'static str, error: &zkc::Error) -> SourceError {
         SourceError::Refused { ensemble: self.config.ensemble.clone(), action, cause: error.to_string() }
+    }
+
+    fn scan_soon(&mut self) {
+        self.phase = Phase::Backoff { until: Instant::now() + self.scan_delay() };
     }
 
     fn scan_delay(&self) -> Duration {
@@ -605,10 +614,8 @@ impl<'a> Driver<'a> {
         match answer {
             Answer::Data(Ok((data, stat))) => self.scanned_data(operation, data, &stat, heard_at),
             Answer::Children(Ok(children)) => self.scanned_children(operation, children, heard_at),
-            Answer::Data(Err(error)) | Answer::Children(Err(error)) => {
-                if !is_connection_loss(&error) {
-                    self.scanned_nothing(operation, &error, heard_at);
-                }
+            Answer::Data(Err(error)) | Answer::Children(Err(error)) if !is_connection_loss(&error) => {
+                self.scanned_nothing(operation, &error, heard_at);
             }
             _ => {}
         }
@@ -658,11 +665,7 @@ impl<'a> Driver<'a> {
     }
 
     /// `None` where the connection went: the disconnect settles it.
-    fn read_outcome(
-        &mut self,
-        path: &ZkPath,
-        result: Result<(Vec<u8>, zkc::Stat), zkc::Error>,
-    ) -> Option<ReadOutcome> {
+    fn read_outcome(&mut self, path: &ZkPath, result: Result<(Vec<u8>, zkc::Stat), zkc::Error>) -> Option<ReadOutcome> {
         let outcome = match result {
             Ok((data, stat)) => ReadOutcome::Found { stat: convert::stat(&stat), data: data.into() },
             Err(zkc::Error::NoNode) => ReadOutcome::NoNode,
