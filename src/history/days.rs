@@ -4,11 +4,11 @@
 //!
 //! ```text
 //! changes/cluster=prod/date=2026-11-20/               the day, as every reader sees it
-//! changes/cluster=prod/.date=2026-11-20.new-<pid>-<n>/  the same day, built anew (no reader looks here)
+//! .work/cluster=prod/changes.date=2026-11-20.new-<pid>-<n>/  the same day, built anew (no reader looks here)
 //!    1 build it, fsync its files and the folder
 //!    2 under the State's lock: nothing came or went? exchange both names in one system call, publish the new parts
-//!    3 fsync the parent
-//!    4 the old folder, now under the dot-name, goes when the last reader that holds a part of it lets go,
+//!    3 fsync both parents
+//!    4 the old folder, now under work, goes when the last reader that holds a part of it lets go,
 //!      and no sooner than a listing that was under way may take
 //! ```
 //!
@@ -37,7 +37,7 @@ mod tests;
 
 pub use super::state::ReplaceError;
 pub use compact::{Compacted, CompactionLimits, closed_days, compact_closed_days, compact_day};
-pub(crate) use exchange::names;
+pub(super) use exchange::names;
 pub use exchange::{drop_day, exchange};
 pub use file::{PartWriter, WrittenPart};
 pub(crate) use file::{int64_range, read_projected};

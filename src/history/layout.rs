@@ -4,10 +4,12 @@
 //! <dir>/changes/cluster=prod/date=2026-11-20/<first seq>-<last seq>.parquet
 //! <dir>/snapshots/cluster=prod/date=2026-11-20/<seq>.parquet
 //! <dir>/coverage/… <dir>/sessions/…        as changes
-//! <dir>/wal/cluster=prod/<first seq>.wal
+//! <dir>/wal/cluster=prod/<number of the first frame>.wal
 //! <dir>/wal/cluster=prod/lock              the writer's lock
+//! <dir>/.work/cluster=prod/…               days that are being exchanged
 //! ```
-//! A name with a leading dot is work in progress or work to be thrown away: every reader that globs ignores it.
+//! A name with a leading dot is work in progress or work to be thrown away, and a file of that kind never ends in
+//! `.parquet`: some readers that glob ignore the dot, others the missing end.
 
 use std::path::{Path, PathBuf};
 
@@ -72,6 +74,12 @@ impl Layout {
 
     pub fn wal(&self, cluster: &str) -> PathBuf {
         self.dir.join("wal").join(format!("cluster={cluster}"))
+    }
+
+    /// Where days are built anew and old ones wait for their last reader: outside of every table's folder, because some
+    /// readers (DuckDB) follow `**` into folders with a leading dot.
+    pub fn work(&self, cluster: &str) -> PathBuf {
+        self.dir.join(".work").join(format!("cluster={cluster}"))
     }
 
     pub fn lock(&self, cluster: &str) -> PathBuf {

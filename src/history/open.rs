@@ -27,6 +27,8 @@ use crate::zk::{Ended, Zxid};
 
 mod clean;
 mod recorded;
+#[cfg(test)]
+pub(crate) use clean::remove_leftovers;
 pub use recorded::Recorded;
 
 /// The first seq of every table. A snapshot taken before anything was recorded is at seq 0.

@@ -192,11 +192,5 @@ fn without_values(batch: RecordBatch, matches: &impl Fn(&str) -> bool) -> Result
 
 /// Exchanged folders that are still there.
 fn folders_in_use(layout: &Layout, cluster: &Arc<str>) -> Result<usize, HistoryError> {
-    let mut folders = 0;
-    for table in [Table::Changes, Table::Snapshots] {
-        let dir = layout.cluster(table, cluster);
-        let names = super::days::names(&dir)?;
-        folders += names.iter().filter(|name| name.starts_with(".date=")).count();
-    }
-    Ok(folders)
+    Ok(super::days::names(&layout.work(cluster))?.len())
 }

@@ -5,7 +5,7 @@
 //! - **Text**: `key = value` and `key: value` lines with what continues them, nested YAML blocks, the same pairs inside
 //!   a line (`?password=…&`, `;Password=…;`, `-Dpassword=…`), XML elements, PEM private keys.
 //! - **URIs**: the password of `scheme://user:password@host`.
-//! - **Binary** values: the text rules on runs without control characters. There the mask is as long as the secret, so
+//! - **Binary** values: the text rules on runs of UTF-8 without control characters. There the mask is as long as the secret, so
 //!   that lengths inside the encoding stay right.
 //!
 //! In doubt it masks. Empty values, `true`, `false` and `null` are no secrets, nor are numbers under the name of a
@@ -26,6 +26,9 @@ const NESTED_STRINGS_MAX: usize = 4;
 
 /// How often a masked value is looked at again.
 const PASSES_MAX: usize = 8;
+
+/// Shorter texts inside a binary value are taken for chance: `pw=` stands in every few thousand random bytes.
+const BINARY_TEXT_BYTES_MIN: usize = 10;
 
 const STARS: &[u8] = b"***";
 
@@ -67,11 +70,26 @@ fn mask_nested(data: &[u8], nested_strings_max: usize) -> Option<Vec<u8>> {
     let mut spans = Spans::new(shape);
     let mut start = 0;
     for run in data.split(|byte| is_control(byte)) {
-        let end = start + run.len();
-        text::scan(data, start, end, &mut spans);
-        start = end + 1;
+        if shape == Shape::ThreeStars {
+            text::scan(data, start, start + run.len(), &mut spans);
+        } else {
+            scan_texts(data, start, run, &mut spans);
+        }
+        start += run.len() + 1;
     }
     spans.apply(data)
+}
+
+/// Scans the texts inside a stretch of a binary value: what is UTF-8 and long enough to be no accident.
+fn scan_texts(data: &[u8], start: usize, run: &[u8], spans: &mut Spans) {
+    let mut at = start;
+    for chunk in run.utf8_chunks() {
+        let end = at + chunk.valid().len();
+        if end - at >= BINARY_TEXT_BYTES_MIN {
+            text::scan(data, at, end, spans);
+        }
+        at = end + chunk.invalid().len();
+    }
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub fn exchange(
         return Err(ReplaceError::Changed { table, day });
     };
     let parent = layout.cluster(table, &cluster);
-    let folder = WorkFolder::create(disk, &parent, day, "new")?;
+    let folder = WorkFolder::create(disk, &layout.work(&cluster), table, day, "new")?;
     let ranges = build(&folder.path)?;
     if ranges.is_empty() {
         drop(folder);
@@ -50,7 +50,7 @@ pub fn exchange(
     };
     state.replace_day(table, day, expected, swap, new)?;
     folder.keep();
-    settle(disk, &parent, expected, retired)
+    settle(disk, [&parent, &layout.work(&cluster)], expected, retired)
 }
 
 /// Removes a whole day: renames its folder out of sight, and lets it go with its last reader.
@@ -69,7 +69,7 @@ pub fn drop_day(
     let parent = layout.cluster(table, &cluster);
     let in_place = layout.day(table, &cluster, day);
     // An empty folder may be renamed over: the old day takes its place under the dot-name.
-    let folder = WorkFolder::create(disk, &parent, day, "drop")?;
+    let folder = WorkFolder::create(disk, &layout.work(&cluster), table, day, "drop")?;
     let swap = || {
         check_only_ours(&in_place, table, expected)?;
         disk.rename(&in_place, &folder.path)?;
@@ -77,12 +77,12 @@ pub fn drop_day(
     };
     state.replace_day(table, day, expected, swap, Vec::new())?;
     folder.keep();
-    settle(disk, &parent, expected, retired)
+    settle(disk, [&parent, &layout.work(&cluster)], expected, retired)
 }
 
 /// Makes the step durable before the old files may go.
-fn settle(disk: &Disk, parent: &Path, old: &[Arc<Part>], retired: &mut Retired) -> Result<(), ReplaceError> {
-    if let Err(error) = disk.sync_dir(parent) {
+fn settle(disk: &Disk, parents: [&Path; 2], old: &[Arc<Part>], retired: &mut Retired) -> Result<(), ReplaceError> {
+    if let Err(error) = parents.iter().try_for_each(|parent| disk.sync_dir(parent)) {
         // Whether the step would survive a power loss is not known, so the old day's files must: they are kept
         // until the next start finds out which of the two stands.
         std::mem::forget(old.to_vec());
@@ -92,7 +92,7 @@ fn settle(disk: &Disk, parent: &Path, old: &[Arc<Part>], retired: &mut Retired) 
     Ok(())
 }
 
-/// A dot-folder beside the days. Removed when dropped, unless it is kept.
+/// A folder beside all tables (see [`Layout::work`]). Removed when dropped, unless it is kept.
 struct WorkFolder {
     path: PathBuf,
     disk: Disk,
@@ -100,11 +100,11 @@ struct WorkFolder {
 }
 
 impl WorkFolder {
-    fn create(disk: &Disk, parent: &Path, day: Day, purpose: &str) -> Result<Self, HistoryError> {
+    fn create(disk: &Disk, parent: &Path, table: Table, day: Day, purpose: &str) -> Result<Self, HistoryError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         loop {
             let n = NEXT.fetch_add(1, Ordering::Relaxed);
-            let path = parent.join(format!(".date={day}.{purpose}-{}-{n}", std::process::id()));
+            let path = parent.join(format!("{}.date={day}.{purpose}-{}-{n}", table.as_str(), std::process::id()));
             if !path.exists() {
                 disk.create_dir(&path)?;
                 return Ok(Self { path, disk: disk.clone(), remove: true });

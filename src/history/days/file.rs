@@ -52,7 +52,7 @@ impl PartWriter {
         cluster: &str,
         more: &[(&str, String)],
     ) -> Result<Self, HistoryError> {
-        let dot_path = folder.join(format!(".{}.writing.parquet", std::process::id()));
+        let dot_path = folder.join(format!(".{}.writing", std::process::id()));
         let file = disk.create(&dot_path)?;
         let schema = table.schema();
         let seq = schema.index_of("seq").map_err(|source| HistoryError::Arrow { path: dot_path.clone(), source })?;

@@ -8,9 +8,10 @@ use arrow::array::{
 };
 use arrow::datatypes::{Int32Type, Int64Type};
 
-use super::{PartWriter, names};
+use super::PartWriter;
 use crate::history::disk::Disk;
 use crate::history::layout::{Day, Layout, SeqRange, Table};
+use crate::history::open::remove_leftovers;
 use crate::history::part::Part;
 use crate::history::parts::list_parts;
 use crate::history::recorder::SnapshotAt;
@@ -139,13 +140,7 @@ impl Fixture {
 
     /// What every start does first.
     fn clean(&self) {
-        for table in Table::ALL {
-            let folder = self.layout.cluster(table, CLUSTER);
-            for name in names(&folder).unwrap().iter().filter(|name| name.starts_with('.')) {
-                let path = folder.join(name);
-                if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }.unwrap();
-            }
-        }
+        remove_leftovers(&Disk::new(), &self.layout, CLUSTER).unwrap();
     }
 
     /// Adds a part of changes to a day.

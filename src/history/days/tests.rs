@@ -202,7 +202,8 @@ fn a_failed_fsync_of_the_parent_keeps_the_old_files_until_the_next_start() {
     let before = fixture.changes();
     fixture.disk = Disk::new();
     let day = (Table::Changes, YESTERDAY);
-    // The syncs of one exchange: folder, file, folder, and last the parent.
+    // The syncs of one exchange: folder, file, folder, and last the parents.
+    Disk::new().create_dir(&fixture.layout.work(CLUSTER)).unwrap();
     let parts = parts_of(&fixture.state.view(), Table::Changes, YESTERDAY);
     let keep_all = |folder: &std::path::Path| parts.iter().map(|part| keep_part(&Disk::new(), part, folder)).collect();
     fixture.disk.faults.plan(|plan| plan.fail_sync = Some(3));

@@ -1,4 +1,5 @@
-//! Leftovers of a writer that ended in the middle of something: every name with a leading dot in the cluster's folders.
+//! Leftovers of a writer that ended in the middle of something: days under work, and every name with a leading dot
+//! in the cluster's folders.
 
 use std::io;
 use std::path::Path;
@@ -9,6 +10,10 @@ use crate::history::layout::{Layout, Table};
 
 /// Removes every leftover of the cluster: unfinished parts, segments and days, and days that were exchanged.
 pub fn remove_leftovers(disk: &Disk, layout: &Layout, cluster: &str) -> Result<(), HistoryError> {
+    let work = layout.work(cluster);
+    if work.exists() {
+        disk.remove_dir_all(&work)?;
+    }
     remove_dotted(disk, &layout.wal(cluster))?;
     for table in Table::ALL {
         let folder = layout.cluster(table, cluster);

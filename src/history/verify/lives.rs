@@ -113,7 +113,11 @@ impl Twins {
             return true;
         }
         match kind {
-            ChangeKind::Created | ChangeKind::Deleted => self.last_life.replace((kind, zxid)) == Some((kind, zxid)),
+            ChangeKind::Created | ChangeKind::Deleted => {
+                // A life that begins or ends inside the transaction counts its versions anew.
+                self.versions.clear();
+                self.last_life.replace((kind, zxid)) == Some((kind, zxid))
+            }
             ChangeKind::DataChanged if row.path() == CONFIG => false,
             ChangeKind::DataChanged => {
                 row.version().is_some_and(|version| !self.versions.insert((kind, zxid, version)))

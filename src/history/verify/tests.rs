@@ -157,7 +157,8 @@ fn doubled_rows_and_lives_are_named() {
     let twice = view(vec![changes_part(dir.path(), &rows, 9)], vec![changes(&rows[5..6])], Vec::new());
     assert_eq!(kinds(&run(&twice)), [HoleKind::Seq, HoleKind::Double]);
 
-    // A multi that sets a path twice, deletes it, creates it anew and deletes that: all at one zxid, no hole.
+    // A multi that sets a path twice, deletes it, creates it anew, sets that to a version which the first life had too,
+    // and deletes it: all at one zxid, no hole.
     let at = |ordinal: i32, kind, version| TestRow {
         ordinal,
         czxid: Some(if ordinal < 3 { 50 } else { 200 }),
@@ -165,11 +166,12 @@ fn doubled_rows_and_lives_are_named() {
         ..TestRow::new(1 + i64::from(ordinal), 200, kind, "/m")
     };
     let multi = [
-        at(0, ChangeKind::DataChanged, Some(4)),
-        at(1, ChangeKind::DataChanged, Some(5)),
+        at(0, ChangeKind::DataChanged, Some(1)),
+        at(1, ChangeKind::DataChanged, Some(2)),
         at(2, ChangeKind::Deleted, None),
         at(3, ChangeKind::Created, Some(0)),
-        at(4, ChangeKind::Deleted, None),
+        at(4, ChangeKind::DataChanged, Some(1)),
+        at(5, ChangeKind::Deleted, None),
     ];
     assert_eq!(run(&view(Vec::new(), vec![changes(&multi)], Vec::new())).holes, []);
     let other = [at(0, ChangeKind::Created, Some(0)), TestRow { seq: 2, ..at(3, ChangeKind::Deleted, None) }];

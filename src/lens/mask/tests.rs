@@ -440,3 +440,18 @@ fn time_is_linear() {
         assert!(large < bound, "{pattern:?}: {small:?}, then {large:?}");
     }
 }
+
+#[test]
+fn leaves_random_bytes_alone() {
+    let mut state = 1u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for _ in 0..200 {
+        let random: Vec<u8> = (0..2_000).flat_map(|_| next().to_le_bytes()).collect();
+        assert_eq!(mask(&random), None);
+    }
+}
