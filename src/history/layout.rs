@@ -8,6 +8,8 @@
 //! <dir>/wal/cluster=prod/lock              the writer's lock
 //! <dir>/.work/cluster=prod/…               days that are being exchanged
 //! ```
+//! A part that was rewritten with the same seqs is `<first seq>-<last seq>.<n>.parquet`, n counting from 1.
+//!
 //! A name with a leading dot is work in progress or work to be thrown away, and a file of that kind never ends in
 //! `.parquet`: some readers that glob ignore the dot, others the missing end.
 
@@ -171,9 +173,29 @@ impl SeqRange {
         }
     }
 
+    /// The name of a part that takes the place of one with the same range: a name of its own, because a reader that opens
+    /// a path twice must not find two files under it. `generation` is 0 for a part that replaces none.
+    pub fn file_name_of(self, table: Table, generation: u32) -> String {
+        let name = self.file_name(table);
+        match (generation, name.strip_suffix(".parquet")) {
+            (1.., Some(stem)) => format!("{stem}.{generation}.parquet"),
+            _ => name,
+        }
+    }
+
+    /// How often the part of this name took the place of one with the same range.
+    pub fn generation(name: &str) -> u32 {
+        let stem = name.strip_suffix(".parquet").unwrap_or(name);
+        stem.split_once('.').and_then(|(_, generation)| generation.parse().ok()).unwrap_or(0)
+    }
+
     /// The range that a part's name states; `None` for a name that is not ours.
     pub fn parse(table: Table, name: &str) -> Option<Self> {
         let stem = name.strip_suffix(".parquet")?;
+        let stem = match stem.split_once('.') {
+            Some((stem, generation)) => generation.parse::<u32>().ok().map(|_| stem)?,
+            None => stem,
+        };
         let (first, last) = match table {
             Table::Snapshots => (stem, stem),
             _ => stem.split_once('-')?,
@@ -193,7 +215,11 @@ mod tests {
         assert_eq!(range.file_name(Table::Changes), "7-4096.parquet");
         assert_eq!(SeqRange::parse(Table::Changes, "7-4096.parquet"), Some(range));
         assert_eq!(SeqRange::parse(Table::Snapshots, "9.parquet"), Some(SeqRange { first: 9, last: 9 }));
-        for not_ours in ["x.parquet", "7-4096.parquet.tmp", "9-7.parquet", "-1-4.parquet"] {
+        let rewritten = range.file_name_of(Table::Changes, 2);
+        assert_eq!(rewritten, "7-4096.2.parquet");
+        assert_eq!((SeqRange::parse(Table::Changes, &rewritten), SeqRange::generation(&rewritten)), (Some(range), 2));
+        assert_eq!(SeqRange::generation("7-4096.parquet"), 0);
+        for not_ours in ["x.parquet", "7-4096.x.parquet", "7-4096.parquet.tmp", "9-7.parquet", "-1-4.parquet"] {
             assert_eq!(SeqRange::parse(Table::Changes, not_ours), None, "{not_ours}");
         }
         assert_eq!(Day::parse("2026-11-20").map(|day| day.to_string()).as_deref(), Some("2026-11-20"));

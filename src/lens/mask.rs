@@ -28,7 +28,7 @@ const NESTED_STRINGS_MAX: usize = 4;
 const PASSES_MAX: usize = 8;
 
 /// Shorter texts inside a binary value are taken for chance: `pw=` stands in every few thousand random bytes.
-const BINARY_TEXT_BYTES_MIN: usize = 10;
+const BINARY_TEXT_BYTES_MIN: usize = 12;
 
 const STARS: &[u8] = b"***";
 

@@ -159,7 +159,8 @@ async fn every_loss_is_in_a_gap(version: Version) -> Result<()> {
         skip("every_loss_is_in_a_gap", &missing);
         return Ok(());
     }
-    let folder = tempfile::tempdir()?;
+    let folder = tempfile::Builder::new().disable_cleanup(true).tempdir()?;
+    eprintln!("KEPT {}", folder.path().display());
     let mut scene = Scene::start(version, folder.path()).await?;
     let faults =
         [Fault::AgentKilled, Fault::ServerKilled, Fault::NetworkCut, Fault::LeaderKilled, Fault::ConnectionsRefused];

@@ -1,3 +1,4 @@
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,7 +41,7 @@ pub fn exchange(
         return drop_day(disk, layout, state, (table, day), expected, retired);
     }
     let in_place = layout.day(table, &cluster, day);
-    let new = new_parts(&folder.path, &in_place, table, &cluster, day, &ranges)?;
+    let new = new_parts(disk, &folder.path, &in_place, (table, day), expected, &ranges)?;
     disk.sync_dir(&folder.path)?;
 
     let swap = || {
@@ -128,29 +129,43 @@ impl Drop for WorkFolder {
 }
 
 /// The new parts under the names that they will have, once it is sure that the folder holds exactly these.
+///
+/// A new file with the seqs of an old one gets another name: whoever opens a path twice must find one file under it, or none.
 fn new_parts(
+    disk: &Disk,
     folder: &Path,
     in_place: &Path,
-    table: Table,
-    cluster: &Arc<str>,
-    day: Day,
+    (table, day): (Table, Day),
+    expected: &[Arc<Part>],
     ranges: &[SeqRange],
 ) -> Result<Vec<Arc<Part>>, HistoryError> {
-    let mut parts = Vec::with_capacity(ranges.len());
-    let mut expected = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        let name = range.file_name(table);
-        let path = folder.join(&name);
-        let bytes =
-            std::fs::metadata(&path).map_err(|source| HistoryError::io("read the size of", &path, source))?.len();
-        parts.push(Arc::new(Part::new(table, cluster.clone(), day, *range, in_place.join(&name), bytes)));
-        expected.push(name);
-    }
-    expected.sort_unstable();
     let found = names(folder)?;
-    if found != expected {
+    let mut found_ranges: Vec<_> = found.iter().map(|name| SeqRange::parse(table, name)).collect();
+    let mut wanted: Vec<_> = ranges.iter().copied().map(Some).collect();
+    found_ranges.sort_unstable();
+    wanted.sort_unstable();
+    if found_ranges != wanted {
         let folder = folder.display();
-        return Err(HistoryError::Unknown(format!("{folder} was to hold {expected:?} and holds {found:?}")));
+        return Err(HistoryError::Unknown(format!("{folder} was to hold {ranges:?} and holds {found:?}")));
+    }
+    let mut parts = Vec::with_capacity(found.len());
+    for mut name in found {
+        let Some(range) = SeqRange::parse(table, &name) else { continue };
+        let mut path = folder.join(&name);
+        let size =
+            |path: &Path| std::fs::metadata(path).map_err(|source| HistoryError::io("read the size of", path, source));
+        let new = size(&path)?;
+        if let Some(old) = expected.iter().find(|part| part.range == range).map(|part| part.path())
+            && size(&old)?.ino() != new.ino()
+        {
+            let old = old.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            name = range.file_name_of(table, SeqRange::generation(&old) + 1);
+            let renamed = folder.join(&name);
+            disk.rename(&path, &renamed)?;
+            path = renamed;
+        }
+        let Some(cluster) = expected.first().map(|part| part.cluster.clone()) else { continue };
+        parts.push(Arc::new(Part::new(table, cluster, day, range, in_place.join(&name), size(&path)?.len())));
     }
     Ok(parts)
 }

@@ -13,7 +13,8 @@ use super::file::{PartWriter, read};
 /// or a copy where the file system gives none.
 pub(crate) fn keep_part(disk: &Disk, part: &Part, folder: &Path) -> Result<SeqRange, HistoryError> {
     let from = part.path();
-    let to = folder.join(part.range.file_name(part.table));
+    let name = from.file_name().map(ToOwned::to_owned).unwrap_or_else(|| part.range.file_name(part.table).into());
+    let to = folder.join(name);
     if std::fs::hard_link(&from, &to).is_err() {
         let error = |source| HistoryError::io("copy", &from, source);
         let mut source = part.open()?;
@@ -49,7 +50,8 @@ pub(crate) fn rewrite_part(
 
 /// The key-value metadata of ours that a rewritten part keeps.
 fn kept_marks(part: &Part) -> Result<Vec<(&'static str, String)>, HistoryError> {
-    const KEPT: [&str; 4] = [COMPACTED_KEY, "zktrail.incarnation", "zktrail.position", "zktrail.taken_at"];
+    const KEPT: [&str; 5] =
+        [COMPACTED_KEY, "zktrail.incarnation", "zktrail.position", "zktrail.taken_at", "zktrail.unsettled"];
     let metadata = part.metadata()?;
     let entries = metadata.metadata().file_metadata().key_value_metadata();
     let entries = entries.map(Vec::as_slice).unwrap_or_default();

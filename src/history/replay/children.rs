@@ -2,6 +2,7 @@ use std::collections::HashMap;
 
 use super::fold::ChildDelta;
 use super::rows::{Key, Row};
+use super::snapshot::SnapshotRun;
 use crate::history::error::HistoryError;
 use crate::history::merge::Merge;
 use crate::zk::{ChangeKind, parent};
@@ -14,13 +15,29 @@ pub(crate) type ChildDeltas = HashMap<Box<str>, ChildDelta>;
 ///
 /// Only those count that belong to the parent's present life. A path begins the life of a parent of later paths only
 /// while those still begin with it: so a stack is enough to know when each possible parent was created last.
-pub(crate) fn gather(mut merge: Merge) -> Result<ChildDeltas, HistoryError> {
+///
+/// `base` has the znodes that are there to begin with, by path. A deletion takes a child away only from a parent that
+/// counted it: one of which a gap took the creation was never counted; nor is one counted twice that the base has.
+pub(crate) fn gather(mut merge: Merge, mut base: Option<SnapshotRun>) -> Result<ChildDeltas, HistoryError> {
     let mut deltas = Deltas::default();
     let mut group = Vec::new();
+    let mut path = String::new();
     loop {
         merge.next_group(&mut group)?;
-        if group.is_empty() {
-            return Ok(deltas.finish());
+        let Some((first, at)) = group.first() else { return Ok(deltas.finish()) };
+        let of = first.row(*at).path();
+        if of != path {
+            path.clear();
+            path.push_str(of);
+            deltas.alive = match &mut base {
+                Some(base) => {
+                    while base.path().is_some_and(|before| before < path.as_str()) {
+                        base.advance()?;
+                    }
+                    Some(base.path() == Some(path.as_str()))
+                }
+                None => None,
+            };
         }
         for (rows, at) in &group {
             deltas.add(rows.row(*at));
@@ -32,6 +49,8 @@ pub(crate) fn gather(mut merge: Merge) -> Result<ChildDeltas, HistoryError> {
 pub(crate) struct Deltas {
     gathered: HashMap<Box<str>, (ChildDelta, Option<Key>)>,
     stack: Vec<(Box<str>, Key)>,
+    /// Whether the path at hand exists; `None` where nothing is known to begin with.
+    alive: Option<bool>,
 }
 
 impl Deltas {
@@ -40,10 +59,15 @@ impl Deltas {
         while self.stack.last().is_some_and(|(open, _)| !path.starts_with(open.as_ref())) {
             self.stack.pop();
         }
-        let (one, created) = match row.kind() {
-            Some(ChangeKind::Created) => (1, true),
-            Some(ChangeKind::Deleted) => (-1, false),
+        let created = match row.kind() {
+            Some(ChangeKind::Created) => true,
+            Some(ChangeKind::Deleted) => false,
             _ => return,
+        };
+        let one = match (self.alive.replace(created), created) {
+            (Some(false) | None, true) => 1,
+            (Some(true) | None, false) => -1,
+            (Some(true), true) | (Some(false), false) => 0,
         };
         if created {
             match self.stack.last_mut() {

@@ -40,8 +40,17 @@ impl Folder {
     pub(crate) fn open(plan: Plan<'_>) -> Result<Self, HistoryError> {
         let deltas = if plan.children {
             let paths = PathRanges::with_children(plan.filter);
+            let base = match plan.base {
+                Some(snapshot) => {
+                    let mut run = SnapshotRun::open(&snapshot.part, Needs::default(), paths.clone())?;
+                    run.advance()?;
+                    Some(run)
+                }
+                None => None,
+            };
             let select = Arc::new(Select { paths, structure_only: true, ..plan.select.clone() });
-            children::gather(Merge::new(open_runs(plan.table, &select, Needs::default(), BATCH_ROWS_TOTAL)?))?
+            let rows = open_runs(plan.table, &select, Needs::default(), BATCH_ROWS_TOTAL)?;
+            children::gather(Merge::new(rows), base)?
         } else {
             ChildDeltas::default()
         };
