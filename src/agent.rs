@@ -90,6 +90,7 @@ pub async fn run(config: Config) -> anyhow::Result<bool> {
             ensemble.name.clone(),
             layout.clone(),
             states.clone(),
+            status.clone(),
             retention(&config),
             upkeep.clone(),
             stopped.clone(),
@@ -107,8 +108,19 @@ pub async fn run(config: Config) -> anyhow::Result<bool> {
             requests: receiver,
             stop: stopped.clone(),
             after: None,
+            incarnation: None,
         };
-        supervisors.spawn(supervisor.run());
+        let (name, status) = (ensemble.name.clone(), status.clone());
+        supervisors.spawn(async move {
+            match tokio::spawn(supervisor.run()).await {
+                Ok(in_order) => in_order,
+                Err(error) => {
+                    status.set(&name, Condition::Failed(format!("ended unexpectedly: {error}")));
+                    tracing::error!(cluster = name, %error, "the ensemble's pipeline ended unexpectedly");
+                    false
+                }
+            }
+        });
     }
     helpers.spawn(measure_disk(layout.clone(), config.retention.free_space_floor, metrics.clone(), stopped.clone()));
 

@@ -49,7 +49,8 @@ pub enum Effect {
     Change(Change),
     /// The source should read the ACL of this path: its aversion moved.
     ReadAcl(ZkPath),
-    /// The stream contradicted itself for this path: the source should read it (getData, with no event's id).
+    /// The source should read this path (getData, with no event's id): the stream contradicted itself, or an ACL says
+    /// that it may have become readable, or unreadable.
     Reread(ZkPath),
     /// An answer's value that no row carries: every znode of a bootstrap, later those whose last value was never
     /// recorded. It stands in order with the rows.
@@ -163,7 +164,7 @@ impl Tree {
             Observation::Read { path, event, heard_at, outcome } => self.read(&path, event, heard_at, outcome, out),
             Observation::Exists { path, event, outcome, .. } => self.exists(&path, event, outcome),
             Observation::Children { path, heard_at, outcome } => self.listing(&path, heard_at, outcome, out),
-            Observation::Acl { path, heard_at, outcome } => self.acl(&path, heard_at, outcome),
+            Observation::Acl { path, heard_at, outcome } => self.acl(&path, heard_at, outcome, out),
             Observation::ScanStarted { reason, .. } => self.scan_started(reason),
             Observation::ScanFinished { .. } => self.scan_finished(out),
             Observation::Disconnected { .. } => self.disconnected(),

@@ -67,7 +67,6 @@ impl Notices {
             }
             Notice::Armed => {
                 self.metrics.ability(Ability::PersistentRecursive, true);
-                self.metrics.ability(Ability::MultiRead, true);
                 tracing::info!(cluster, "persistent recursive watch armed");
             }
             Notice::EventZxids(yes) => {
@@ -85,9 +84,14 @@ impl Notices {
                     );
                 }
             }
-            Notice::NoMultiRead => {
-                self.metrics.ability(Ability::MultiRead, false);
-                tracing::warn!(cluster, "the server has no multi-read: the tree is read one znode at a time");
+            Notice::MultiRead(yes) => {
+                self.metrics.ability(Ability::MultiRead, yes);
+                if !yes {
+                    tracing::warn!(cluster, "the server has no multi-read: the tree is read one znode at a time");
+                }
+            }
+            Notice::Refused { action, cause } => {
+                tracing::warn!(cluster, action, cause, "the session could not be armed; it begins anew");
             }
             Notice::BadPath(path) => tracing::warn!(cluster, path, "a notification names no path: ignored"),
             Notice::ScanStarted(reason) => tracing::info!(cluster, reason = reason.as_str(), "reading the tree"),

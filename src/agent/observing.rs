@@ -1,5 +1,7 @@
 //! What is being observed, as `coverage` will show it: pure bookkeeping between the stream and the recorder.
 
+use std::collections::BTreeSet;
+
 use crate::history::{Aspect, CoverageEntry};
 use crate::zk::{Ended, Micros, Source, ZkPath, Zxid};
 
@@ -12,12 +14,35 @@ pub struct Observing {
     acl_open: bool,
     /// Everything committed up to here has its row, or lies in a gap.
     recorded: Zxid,
-    unreadable: std::collections::BTreeSet<ZkPath>,
+    unreadable: BTreeSet<ZkPath>,
+    /// Unreadable before this scan began: whoever is not found so again can be read.
+    unreadable_before: BTreeSet<ZkPath>,
+    /// When the running ACL sweep began, and how far everything was recorded then.
+    sweep: Option<(Micros, Zxid)>,
+    /// When every znode was last proved to be readable, and how far everything was recorded then.
+    readable_at: (Micros, Zxid),
 }
 
 impl Observing {
-    pub fn new(scope: ZkPath, incarnation: i32, recorded: Zxid) -> Self {
-        Self { scope, incarnation, data_open: false, acl_open: false, recorded, unreadable: Default::default() }
+    /// `unreadable` are the paths whose coverage ended before because they could not be read.
+    pub fn new(scope: ZkPath, incarnation: i32, recorded: Zxid, unreadable: Vec<ZkPath>) -> Self {
+        let unreadable_before = unreadable.into_iter().collect();
+        Self {
+            scope,
+            incarnation,
+            data_open: false,
+            acl_open: false,
+            recorded,
+            unreadable: BTreeSet::new(),
+            unreadable_before,
+            sweep: None,
+            readable_at: (Micros::default(), recorded),
+        }
+    }
+
+    /// A scan begins: it will tell again which paths cannot be read.
+    pub fn scan_started(&mut self) {
+        self.unreadable_before.append(&mut self.unreadable);
     }
 
     pub fn is_open(&self) -> bool {
@@ -34,24 +59,32 @@ impl Observing {
     }
 
     /// A scan is done: from here on everything is seen.
-    pub fn scanned(&mut self, at: Micros, greatest: Zxid, missed_at_least: i64) -> CoverageEntry {
+    pub fn scanned(&mut self, at: Micros, greatest: Zxid, missed_at_least: i64, out: &mut Vec<CoverageEntry>) {
         self.data_open = true;
         self.recorded = self.recorded.max(greatest);
-        self.open(Aspect::Data, at, missed_at_least)
+        self.readable_at = (at, self.recorded);
+        out.push(self.open(Aspect::Data, self.scope.clone(), at, missed_at_least));
+        for path in std::mem::take(&mut self.unreadable_before) {
+            out.push(self.open(Aspect::Data, path, at, 0));
+        }
     }
 
-    /// Every ACL has been read once, or once more; the sweep began at `since`.
-    pub fn swept(&mut self, since: Micros) -> CoverageEntry {
+    /// The reading of all ACLs begins.
+    pub fn sweep_started(&mut self, at: Micros) {
+        self.sweep = Some((at, self.recorded));
+    }
+
+    /// Every ACL has been read. After the first time they are known from now on; later, an ACL that changed since the
+    /// sweep began may have been read before it did.
+    pub fn swept(&mut self, at: Micros) -> Option<CoverageEntry> {
+        let (since, recorded) = self.sweep.take()?;
+        self.readable_at = (since, recorded);
         if self.acl_open {
-            return CoverageEntry::Progress {
-                source: Source::Watch,
-                aspect: Aspect::Acl,
-                time: since,
-                zxid: self.recorded,
-            };
+            let (source, aspect) = (Source::Watch, Aspect::Acl);
+            return Some(CoverageEntry::Progress { source, aspect, time: since, zxid: recorded });
         }
         self.acl_open = true;
-        self.open(Aspect::Acl, since, 0)
+        Some(self.open(Aspect::Acl, self.scope.clone(), at, 0))
     }
 
     /// Heard up to this moment, with everything before it on its way to the recorder.
@@ -66,6 +99,7 @@ impl Observing {
 
     /// Observing ended where the last byte was heard.
     pub fn ended(&mut self, last_heard: Micros, ended: Ended, out: &mut Vec<CoverageEntry>) {
+        self.sweep = None;
         for (open, aspect) in [(&mut self.data_open, Aspect::Data), (&mut self.acl_open, Aspect::Acl)] {
             if std::mem::take(open) {
                 // ACLs were last seen when the last sweep began.
@@ -76,50 +110,45 @@ impl Observing {
         }
     }
 
-    /// A path cannot be read: it has an interval of its own, which ends here.
+    /// A path cannot be read: it has an interval of its own, which ends where the path was last known to be readable.
+    /// Since then its changes may have gone unseen: a znode that may not be read gives no notification either.
     pub fn unreadable_path(&mut self, path: ZkPath, at: Micros, out: &mut Vec<CoverageEntry>) {
-        if !self.unreadable.insert(path.clone()) {
+        let known = self.unreadable_before.remove(&path);
+        if !self.unreadable.insert(path.clone()) || known {
             return;
         }
         let (source, aspect) = (Source::Watch, Aspect::Data);
+        let (since, zxid) = if self.data_open { self.readable_at } else { (at, self.recorded) };
         out.push(CoverageEntry::Open {
             source,
             path: path.clone(),
             aspect,
             incarnation: self.incarnation,
-            from_time: at,
-            from_zxid: self.recorded,
+            from_time: since,
+            from_zxid: zxid,
             missed_at_least: 0,
         });
         out.push(CoverageEntry::Close {
             source,
             path: Some(path),
             aspect,
-            to_time: Some(at),
-            to_zxid: Some(self.recorded),
+            to_time: Some(since),
+            to_zxid: Some(zxid),
             ended: Ended::Unreadable,
         });
     }
 
     /// A path can be read again.
     pub fn readable_path(&mut self, path: ZkPath, at: Micros, out: &mut Vec<CoverageEntry>) {
-        if self.unreadable.remove(&path) {
-            out.push(CoverageEntry::Open {
-                source: Source::Watch,
-                path,
-                aspect: Aspect::Data,
-                incarnation: self.incarnation,
-                from_time: at,
-                from_zxid: self.recorded,
-                missed_at_least: 0,
-            });
+        if self.unreadable.remove(&path) | self.unreadable_before.remove(&path) {
+            out.push(self.open(Aspect::Data, path, at, 0));
         }
     }
 
-    fn open(&self, aspect: Aspect, from_time: Micros, missed_at_least: i64) -> CoverageEntry {
+    fn open(&self, aspect: Aspect, path: ZkPath, from_time: Micros, missed_at_least: i64) -> CoverageEntry {
         CoverageEntry::Open {
             source: Source::Watch,
-            path: self.scope.clone(),
+            path,
             aspect,
             incarnation: self.incarnation,
             from_time,
@@ -135,26 +164,56 @@ mod tests {
 
     #[test]
     fn a_gap_begins_at_the_last_byte_and_ends_with_the_scan() {
-        let mut observing = Observing::new("/".into(), 1, Zxid(5));
+        let mut observing = Observing::new("/".into(), 1, Zxid(5), Vec::new());
         assert_eq!(observing.progress(Micros(9)), None, "nothing is covered before the first scan is done");
-        let open = observing.scanned(Micros(10), Zxid(7), 0);
-        assert!(matches!(open, CoverageEntry::Open { from_time: Micros(10), from_zxid: Zxid(7), .. }));
+        let mut out = Vec::new();
+        observing.scanned(Micros(10), Zxid(7), 0, &mut out);
+        assert!(matches!(out[..], [CoverageEntry::Open { from_time: Micros(10), from_zxid: Zxid(7), .. }]));
         observing.row(Some(Zxid(8)));
         observing.row(None);
         assert!(matches!(
             observing.progress(Micros(20)),
             Some(CoverageEntry::Progress { time: Micros(20), zxid: Zxid(8), .. })
         ));
-        let mut out = Vec::new();
+        out.clear();
         observing.ended(Micros(21), Ended::Disconnected, &mut out);
-        assert_eq!(out.len(), 1);
-        assert!(matches!(out[0], CoverageEntry::Close { to_time: Some(Micros(21)), to_zxid: Some(Zxid(8)), .. }));
+        assert!(matches!(out[..], [CoverageEntry::Close { to_time: Some(Micros(21)), to_zxid: Some(Zxid(8)), .. }]));
         out.clear();
         observing.ended(Micros(22), Ended::Stopped, &mut out);
         assert!(out.is_empty(), "it ends once");
-        assert!(matches!(
-            observing.scanned(Micros(30), Zxid(12), 3),
-            CoverageEntry::Open { from_zxid: Zxid(12), missed_at_least: 3, .. }
-        ));
+        observing.scanned(Micros(30), Zxid(12), 3, &mut out);
+        assert!(matches!(out[..], [CoverageEntry::Open { from_zxid: Zxid(12), missed_at_least: 3, .. }]));
+    }
+
+    #[test]
+    fn acls_are_covered_from_the_end_of_the_first_sweep_to_the_beginning_of_the_last() {
+        let mut observing = Observing::new("/".into(), 1, Zxid(5), Vec::new());
+        observing.sweep_started(Micros(10));
+        observing.row(Some(Zxid(6)));
+        let first = observing.swept(Micros(20));
+        assert!(matches!(first, Some(CoverageEntry::Open { from_time: Micros(20), from_zxid: Zxid(6), .. })));
+        observing.sweep_started(Micros(30));
+        observing.row(Some(Zxid(7)));
+        let second = observing.swept(Micros(40));
+        assert!(matches!(second, Some(CoverageEntry::Progress { time: Micros(30), zxid: Zxid(6), .. })));
+    }
+
+    #[test]
+    fn what_could_not_be_read_before_is_covered_again_once_a_scan_can() {
+        let unreadable = vec![ZkPath::from("/still"), ZkPath::from("/no more")];
+        let mut observing = Observing::new("/".into(), 1, Zxid(5), unreadable);
+        observing.scan_started();
+        let mut out = Vec::new();
+        observing.unreadable_path("/still".into(), Micros(9), &mut out);
+        assert!(out.is_empty(), "its gap is open already");
+        observing.scanned(Micros(10), Zxid(7), 0, &mut out);
+        let opened: Vec<&str> = out
+            .iter()
+            .map(|entry| match entry {
+                CoverageEntry::Open { path, .. } => &**path,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(opened, ["/", "/no more"]);
     }
 }

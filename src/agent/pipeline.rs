@@ -65,11 +65,14 @@ pub struct Pipeline {
     coverage: Vec<CoverageEntry>,
     last_heard: Micros,
     scan_started: Option<Instant>,
+    scope_missing: bool,
     /// Rows whose recording began before this pipeline: the start's snapshot is due even if nothing changed.
     snapshot_due: bool,
     /// Since when a snapshot waits for a moment without pending events.
     snapshot_wanted: Option<Instant>,
     snapshot_day: i32,
+    /// Why a snapshot could not be written, told by the thread that tried.
+    snapshot_failure: Arc<Mutex<Option<String>>>,
     blind_since: Option<Instant>,
     pending_queue: QueueMetrics,
     recorder_queue: QueueMetrics,
@@ -77,8 +80,10 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// `tree` is restored from the history, or empty.
-    pub fn new(parts: Parts, tree: Tree, recorded: Zxid) -> Self {
-        let observing = Observing::new(parts.scope.clone(), parts.incarnation, recorded);
+    ///
+    /// `unreadable` are the paths whose coverage ended before because they could not be read.
+    pub fn new(parts: Parts, tree: Tree, recorded: Zxid, unreadable: Vec<ZkPath>) -> Self {
+        let observing = Observing::new(parts.scope.clone(), parts.incarnation, recorded, unreadable);
         let sweep = Sweep::new(parts.acl_every, parts.acl_first_per_second);
         let pending_queue = parts.metrics.queue("tree_pending", parts.queue_items_max);
         let recorder_queue = parts.metrics.queue("recorder", parts.recorder.queue_capacity());
@@ -96,9 +101,11 @@ impl Pipeline {
             coverage: Vec::new(),
             last_heard: Micros::default(),
             scan_started: None,
+            scope_missing: false,
             snapshot_due: true,
             snapshot_wanted: None,
             snapshot_day: 0,
+            snapshot_failure: Arc::default(),
             blind_since: Some(Instant::now()),
             pending_queue,
             recorder_queue,
@@ -129,6 +136,9 @@ impl Pipeline {
         metrics.unreadable_paths.set(gauge(self.observing.unreadable()));
         self.pending_queue.depth.set(gauge(self.tree.pending()));
         self.recorder_queue.depth.set(gauge(self.parts.recorder.queue_len()));
+        if self.scope_missing && !self.tree.is_empty() {
+            self.show_live();
+        }
         Ok(())
     }
 
@@ -137,7 +147,8 @@ impl Pipeline {
         let now = Instant::now();
         self.count_gap();
         if self.observing.is_open() && self.sweep.is_due(now) {
-            self.sweep.start(self.tree.iter().map(|znode| znode.path), Micros::now(), now);
+            self.sweep.start(self.tree.iter().map(|znode| znode.path), now);
+            self.observing.sweep_started(Micros::now());
         }
         for _ in 0..self.sweep.allowance(now) {
             let Some(path) = self.sweep.pop() else { break };
@@ -148,11 +159,14 @@ impl Pipeline {
                 break;
             }
         }
-        if let Some(done) = self.sweep.finish(now) {
-            self.swept(done).await?;
+        if let Some(first) = self.sweep.finish(now) {
+            self.swept(first).await?;
         }
         self.wish();
         if self.observing.is_open() && self.snapshot_day != 0 && Micros::now().day() > self.snapshot_day {
+            self.want_snapshot();
+        }
+        if self.snapshot_due && self.observing.is_open() && !self.tree.is_empty() {
             self.want_snapshot();
         }
         let overdue = self.snapshot_wanted.is_some_and(|since| since.elapsed() >= SNAPSHOT_WAIT_MAX);
@@ -182,6 +196,7 @@ impl Pipeline {
         self.snapshot_due = false;
         self.snapshot_wanted = None;
         if self.tree.is_empty() {
+            self.snapshot_due = true;
             let refused =
                 format!("{} does not exist on {}: there is nothing to snapshot", self.parts.scope, self.parts.cluster);
             tracing::warn!("{refused}");
@@ -197,7 +212,7 @@ impl Pipeline {
         let spill = self.spill.take();
         let (layout, state, cluster) =
             (self.parts.layout.clone(), self.parts.state.clone(), self.parts.cluster.clone());
-        let upkeep = self.parts.upkeep.clone();
+        let (upkeep, failure) = (self.parts.upkeep.clone(), self.snapshot_failure.clone());
         let write = move |at: SnapshotAt| {
             let began = Instant::now();
             let znodes = rows.len();
@@ -208,7 +223,10 @@ impl Pipeline {
             };
             match &result {
                 Ok(_) => tracing::info!(cluster, seq = at.seq, znodes, took = ?began.elapsed(), "snapshot written"),
-                Err(error) => tracing::error!(cluster, %error, "the snapshot could not be written"),
+                Err(error) => {
+                    tracing::error!(cluster, %error, "the snapshot could not be written");
+                    *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+                }
             }
             if let Some(done) = done {
                 done(result.map(|_| at.seq).map_err(|error| error.to_string()));
@@ -222,14 +240,28 @@ impl Pipeline {
         self.parts.recorder.send(Entry::Snapshot(request)).await
     }
 
-    /// Records that observing stopped where it was last heard, for an end that the stream itself did not tell.
+    /// Why the last snapshot could not be written, if so.
+    pub fn snapshot_failure(&self) -> Option<String> {
+        self.snapshot_failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Takes the end of a stream that did not tell of it itself.
+    pub async fn disconnected(&mut self, ended: Ended) -> Result<(), RecorderGone> {
+        if self.observing.is_open() || self.tree.pending() > 0 {
+            let last_heard = self.last_heard;
+            self.observe(Observation::Disconnected { last_heard, ended }).await?;
+        }
+        self.end(ended).await
+    }
+
+    /// Records that observing stopped where it was last heard.
     pub async fn end(&mut self, ended: Ended) -> Result<(), RecorderGone> {
         self.observing.ended(self.last_heard, ended, &mut self.coverage);
         self.record().await
     }
 
     async fn observe(&mut self, observation: Observation) -> Result<(), RecorderGone> {
-        let mut answered_acl = false;
+        let mut answered_acl = None;
         let mut ended = None;
         let mut at = None;
         match &observation {
@@ -238,16 +270,17 @@ impl Pipeline {
             | Observation::Exists { heard_at, .. }
             | Observation::Children { heard_at, .. }
             | Observation::ScanFinished { heard_at } => at = Some(*heard_at),
-            Observation::Acl { heard_at, .. } => {
+            Observation::Acl { path, heard_at, .. } => {
                 at = Some(*heard_at);
-                answered_acl = true;
+                answered_acl = Some(path.clone());
             }
             Observation::ScanStarted { reason, .. } => {
                 if *reason == ScanReason::Bootstrap {
                     // A first look that was cut short leaves nothing to compare with: begin anew.
                     self.tree = Tree::new(self.parts.scope.clone(), self.parts.incarnation);
+                    self.spill = None;
                 }
-                self.spill = None;
+                self.observing.scan_started();
                 self.scan_started = Some(Instant::now());
                 self.parts.status.set(&self.parts.cluster, Condition::Scanning);
             }
@@ -275,8 +308,10 @@ impl Pipeline {
                 tracing::warn!(cluster = self.parts.cluster, reason = why.as_str(), %last_heard, "a gap begins");
             }
         }
-        if answered_acl && let Some(done) = self.sweep.answered(Instant::now()) {
-            self.swept(done).await?;
+        if let Some(path) = answered_acl
+            && let Some(first) = self.sweep.answered(&path, Instant::now())
+        {
+            self.swept(first).await?;
         }
         Ok(())
     }
@@ -294,8 +329,7 @@ impl Pipeline {
             Effect::Readable(path) => self.observing.readable_path(path, self.last_heard, &mut self.coverage),
             Effect::ScanFinished { reason, missed_at_least, needs_snapshot, greatest_zxid } => {
                 self.record().await?;
-                let entry = self.observing.scanned(self.last_heard, greatest_zxid, missed_at_least);
-                self.coverage.push(entry);
+                self.observing.scanned(self.last_heard, greatest_zxid, missed_at_least, &mut self.coverage);
                 self.sighted_owners(self.last_heard);
                 self.sweep.scanned(Instant::now());
                 let took = self.scan_started.take().map(|started| started.elapsed()).unwrap_or_default();
@@ -303,7 +337,7 @@ impl Pipeline {
                 self.parts.metrics.rescan_seconds.observe(took.as_secs_f64());
                 self.parts.metrics.missed.inc_by(u64::try_from(missed_at_least).unwrap_or(0));
                 self.set_live(true);
-                self.parts.status.set(&self.parts.cluster, Condition::Live);
+                self.show_live();
                 tracing::info!(
                     cluster = self.parts.cluster,
                     reason = reason.as_str(),
@@ -374,9 +408,8 @@ impl Pipeline {
         }));
     }
 
-    async fn swept(&mut self, (since, first): (Micros, bool)) -> Result<(), RecorderGone> {
-        let entry = self.observing.swept(since);
-        self.coverage.push(entry);
+    async fn swept(&mut self, first: bool) -> Result<(), RecorderGone> {
+        self.coverage.extend(self.observing.swept(Micros::now()));
         self.record().await?;
         tracing::debug!(cluster = self.parts.cluster, "every ACL was read");
         if first {
@@ -439,6 +472,14 @@ impl Pipeline {
     /// Counts the operator's subtrees anew.
     pub fn subtrees(&self) {
         let subtrees = &self.parts.subtrees;
+        if subtrees.labels().count() == 1 {
+            // Nothing is listed: everything is under `other`.
+            if let Some(other) = self.parts.metrics.subtree_at(0) {
+                other.znodes.set(gauge(self.tree.len()));
+                other.bytes.set(i64::try_from(self.tree.data_bytes()).unwrap_or(i64::MAX));
+            }
+            return;
+        }
         let mut totals = vec![(0usize, 0i64); subtrees.labels().count()];
         for znode in self.tree.iter() {
             if let Some((znodes, bytes)) = totals.get_mut(subtrees.place(&znode.path)) {
@@ -452,6 +493,18 @@ impl Pipeline {
                 series.bytes.set(bytes);
             }
         }
+    }
+
+    fn show_live(&mut self) {
+        self.scope_missing = self.tree.is_empty();
+        let condition = match self.scope_missing {
+            true => Condition::NoScope(self.parts.scope.to_string()),
+            false => Condition::Live,
+        };
+        if self.scope_missing && self.parts.status.set(&self.parts.cluster, condition.clone()) {
+            tracing::warn!(cluster = self.parts.cluster, "{condition}");
+        }
+        self.parts.status.set(&self.parts.cluster, condition);
     }
 
     fn set_live(&mut self, live: bool) {

@@ -14,6 +14,8 @@ pub enum Condition {
     Scanning,
     /// Watching: every change is recorded.
     Live,
+    /// Watching, but the scope does not exist.
+    NoScope(String),
     /// Not connected: a gap is open.
     Disconnected,
     /// Nothing is recorded until something changes; the pipeline tries again by itself.
@@ -27,6 +29,11 @@ impl Condition {
     pub fn is_ready(&self) -> bool {
         *self == Self::Live
     }
+
+    /// Whether the pipeline has its history open, connected or not.
+    pub fn is_recording(&self) -> bool {
+        matches!(self, Self::Connecting | Self::Scanning | Self::Live | Self::NoScope(_) | Self::Disconnected)
+    }
 }
 
 impl fmt::Display for Condition {
@@ -36,6 +43,7 @@ impl fmt::Display for Condition {
             Self::Connecting => f.write_str("connecting"),
             Self::Scanning => f.write_str("reading the tree"),
             Self::Live => f.write_str("recording"),
+            Self::NoScope(scope) => write!(f, "{scope} does not exist: check the chroot, or wait until it is created"),
             Self::Disconnected => f.write_str("disconnected"),
             Self::Paused(cause) => write!(f, "recording paused: {cause}"),
             Self::Failed(cause) => write!(f, "failed: {cause}"),

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::notices::Notices;
 use super::pipeline::{Parts, Pipeline, SnapshotDone};
@@ -14,7 +14,8 @@ use super::states::States;
 use super::status::{Condition, Status};
 use crate::config::EnsembleConfig;
 use crate::history::disk::Disk;
-use crate::history::gaps::covered_up_to;
+use crate::history::gaps::{covered_up_to, unreadable_paths};
+use crate::history::snapshots::latest_before;
 use crate::history::{Entry, History, HistoryError, Layout, RecorderEvent, Settings};
 use crate::lens::ValuePolicy;
 use crate::metrics::{ClusterMetrics, Subtrees};
@@ -33,6 +34,8 @@ const TICK: Duration = Duration::from_millis(50);
 const SUBTREES_EVERY: Duration = Duration::from_secs(30);
 /// How long to wait before a history that could not be written is opened again.
 const REOPEN_AFTER: Duration = Duration::from_secs(2);
+/// A pipeline that ran so long before it broke is not one that breaks again and again.
+const STABLE_AFTER: Duration = Duration::from_secs(60);
 
 /// A request to a running pipeline.
 pub enum Request {
@@ -54,6 +57,8 @@ pub struct Supervisor {
     pub stop: watch::Receiver<bool>,
     /// Why recording ended the last time, if by a failure of our own: what the open intervals are closed with.
     pub after: Option<Ended>,
+    /// The incarnation that this process records in, once it is chosen.
+    pub incarnation: Option<i32>,
 }
 
 /// Why a pipeline ended without being asked to.
@@ -71,9 +76,10 @@ impl Supervisor {
     /// Runs until it is stopped, or until only the operator can help. True where it was stopped in order.
     pub async fn run(mut self) -> bool {
         let cluster = self.ensemble.name.clone();
-        let mut new_incarnation = self.ensemble.new_incarnation;
+        let mut tries = 0u32;
         loop {
-            let broken = match self.once(new_incarnation).await {
+            let began = std::time::Instant::now();
+            let broken = match self.once().await {
                 Ok(()) => {
                     self.status.set(&cluster, Condition::Stopped);
                     return true;
@@ -92,8 +98,7 @@ impl Supervisor {
             {
                 tracing::error!(cluster, %error, "the gap that begins is not shown until recording goes on");
             }
-            // The new incarnation begins once; what follows goes on with it.
-            new_incarnation &= !self.has_begun_incarnation();
+            tries = if began.elapsed() > STABLE_AFTER { 0 } else { tries.saturating_add(1) };
             let cause = broken.to_string();
             if let Broken::Source(_) | Broken::History(HistoryError::Locked { .. } | HistoryError::NewerFormat { .. }) =
                 broken
@@ -107,7 +112,11 @@ impl Supervisor {
             }
             loop {
                 tokio::select! {
-                    () = tokio::time::sleep(REOPEN_AFTER) => {}
+                    () = tokio::time::sleep(REOPEN_AFTER.saturating_mul(1 << tries.min(5))) => {}
+                    Some(Request::Snapshot(done)) = self.requests.recv() => {
+                        done(Err(format!("{cluster} is not being recorded: {cause}")));
+                        continue;
+                    }
                     () = told(&mut self.stop) => {
                         self.status.set(&cluster, Condition::Stopped);
                         return true;
@@ -126,30 +135,32 @@ impl Supervisor {
         Disk::new().check_floor(self.layout.dir(), percent).is_ok()
     }
 
-    fn has_begun_incarnation(&self) -> bool {
-        self.states.get(&self.ensemble.name).is_some()
-    }
-
     /// From opening the history to its orderly end.
-    async fn once(&mut self, new_incarnation: bool) -> Result<(), Broken> {
+    async fn once(&mut self) -> Result<(), Broken> {
         let cluster = self.ensemble.name.clone();
         let scope = ZkPath::from(self.ensemble.scope.as_str());
         if !matches!(self.status.get(&cluster), Some(Condition::Paused(_))) {
             self.status.set(&cluster, Condition::Opening);
         }
         let (layout, settings, after) = (self.layout.clone(), self.settings, self.after);
-        let name = cluster.clone();
+        let (name, states, upkeep) = (cluster.clone(), self.states.clone(), self.upkeep.clone());
+        let wanted = self.incarnation.map_or(Incarnation::Last, Incarnation::Exactly);
+        let wanted =
+            if self.ensemble.new_incarnation && self.incarnation.is_none() { Incarnation::New } else { wanted };
         let opened = blocking(move || {
+            // Whoever still works on the folder through the State before this one is waited for.
+            let _alone = upkeep.lock().unwrap_or_else(PoisonError::into_inner);
             let history = match after {
                 Some(ended) => History::open_after(&layout, &name, settings, ended)?,
                 None => History::open(&layout, &name, settings)?,
             };
-            begin(history, &scope, new_incarnation)
+            states.set(&name, history.state());
+            begin(history, &scope, wanted)
         });
         let opened = opened.await?;
-        let Opened { history, tree, incarnation, greatest, first } = opened;
+        let Opened { history, tree, incarnation, greatest, first, unreadable } = opened;
+        self.incarnation = Some(incarnation);
         let state = history.state();
-        self.states.set(&cluster, state.clone());
         log_opened(&cluster, incarnation, greatest, first);
 
         let failure: Arc<Mutex<Option<HistoryError>>> = Arc::default();
@@ -191,10 +202,12 @@ impl Supervisor {
             },
             tree,
             greatest,
+            unreadable,
         );
         let notices = Notices::new(cluster.clone(), self.metrics.clone(), self.status.clone(), QUEUE_ITEMS_MAX);
         let ports = Ports {
             observations: observations_in,
+            room: Arc::new(Semaphore::new(source::ROOM_KIB_MAX as usize)),
             commands: commands_out,
             stop: source_stop,
             notify: Arc::new(move |notice| notices.hear(notice)),
@@ -206,13 +219,21 @@ impl Supervisor {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut count = tokio::time::interval(SUBTREES_EVERY);
         let mut stopping = false;
+        let mut failed_snapshot = None;
         let gone = loop {
             let step = tokio::select! {
                 batch = observations.recv() => match batch {
-                    Some(batch) => pipeline.take(batch).await,
+                    Some(batch) => pipeline.take(batch.observations).await,
                     None => break false,
                 },
-                _ = tick.tick() => pipeline.tick().await,
+                _ = tick.tick() => {
+                    if let Some(cause) = pipeline.snapshot_failure() {
+                        // Without it the values that only a scan has read are on record nowhere: read them again.
+                        failed_snapshot = Some(cause);
+                        break true;
+                    }
+                    pipeline.tick().await
+                }
                 _ = count.tick() => {
                     pipeline.subtrees();
                     recorded::count_parts(&self.metrics, &state.view());
@@ -230,17 +251,19 @@ impl Supervisor {
             }
         };
         if gone {
-            // The recorder has failed: nothing can be recorded, so nothing is watched.
+            // Nothing can be recorded, so nothing is watched.
             let _ = stop_source.send(true);
+            let _ = pipeline.end(Ended::WriteFailed).await;
             source.abort();
             let _ = source.await;
             drop(pipeline);
             drop(recorder);
             join(recorder_thread).await?;
             let failure = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
-            return Err(match failure {
-                Some(error) => error.into(),
-                None => Broken::Task("the recorder has stopped".to_owned()),
+            return Err(match (failure, failed_snapshot) {
+                (Some(error), _) => error.into(),
+                (None, Some(cause)) => Broken::Task(format!("the snapshot could not be written: {cause}")),
+                (None, None) => Broken::Task("the recorder has stopped".to_owned()),
             });
         }
         let ended = source.await;
@@ -250,11 +273,12 @@ impl Supervisor {
             _ => Ended::Disconnected,
         };
         let stopped = async {
-            pipeline.end(why).await?;
+            // A source that died without a last word leaves events that wait for their answer: they are rows all the same.
+            pipeline.disconnected(why).await?;
             let (done, finished) = tokio::sync::oneshot::channel();
             recorder.send(Entry::Stop(done)).await?;
-            let _ = finished.await;
-            Ok::<_, crate::history::RecorderGone>(())
+            // No answer: the last flush failed.
+            finished.await.map_err(|_| crate::history::RecorderGone)
         };
         let stopped = stopped.await;
         drop(pipeline);
@@ -283,31 +307,43 @@ struct Opened {
     incarnation: i32,
     greatest: Zxid,
     first: ScanReason,
+    /// Paths whose coverage ended because they could not be read.
+    unreadable: Vec<ZkPath>,
+}
+
+/// In which incarnation recording goes on.
+#[derive(Clone, Copy)]
+enum Incarnation {
+    Last,
+    /// The one after the last: zxids start over.
+    New,
+    /// The one that this process has chosen before.
+    Exactly(i32),
 }
 
 /// Decides where recording goes on, and restores the tree if there is one.
-fn begin(history: History, scope: &ZkPath, new_incarnation: bool) -> Result<Opened, HistoryError> {
+fn begin(history: History, scope: &ZkPath, wanted: Incarnation) -> Result<Opened, HistoryError> {
     let recorded = history.recorded();
-    let before = recorded.last_incarnation;
-    if new_incarnation || before.is_none() || recorded.snapshot.is_none() {
-        // Nothing to compare with: a first look. A cut-short first look goes on in its incarnation.
-        let incarnation = match before {
-            Some(before) if new_incarnation => before + 1,
-            Some(before) => before,
-            None => 1,
-        };
-        let tree = Tree::new(scope.clone(), incarnation);
-        return Ok(Opened { history, tree, incarnation, greatest: Zxid::default(), first: ScanReason::Bootstrap });
-    }
-    let incarnation = before.unwrap_or(1);
+    let incarnation = match (wanted, recorded.last_incarnation) {
+        (Incarnation::Exactly(incarnation), _) => incarnation,
+        (Incarnation::New, Some(before)) => before.saturating_add(1),
+        (Incarnation::Last, Some(before)) => before,
+        (_, None) => 1,
+    };
     let view = history.state().view();
+    let unreadable = unreadable_paths(&view, incarnation)?.into_iter().map(ZkPath::from).collect();
+    if latest_before(&view, incarnation, i64::MAX)?.is_none() {
+        // Nothing to compare with: a first look, or one that was cut short.
+        let (tree, greatest) = (Tree::new(scope.clone(), incarnation), Zxid::default());
+        return Ok(Opened { history, tree, incarnation, greatest, first: ScanReason::Bootstrap, unreadable });
+    }
     // What a scan that was cut short recorded lies after the gap: the gap begins where coverage ended.
     let covered = covered_up_to(&view, incarnation)?;
     let greatest = covered.unwrap_or(recorded.greatest_position);
     let mut tree = Tree::new(scope.clone(), incarnation);
     restore(&view, &mut tree)?;
     tree.restored(greatest);
-    Ok(Opened { history, tree, incarnation, greatest, first: ScanReason::Start })
+    Ok(Opened { history, tree, incarnation, greatest, first: ScanReason::Start, unreadable })
 }
 
 fn log_opened(cluster: &str, incarnation: i32, greatest: Zxid, first: ScanReason) {

@@ -1,9 +1,9 @@
 //! The periodic reading of every ACL: setACL gives no notification, so somebody has to look.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::zk::{Micros, ZkPath};
+use crate::zk::ZkPath;
 
 /// ACLs asked for a second by later sweeps: a background task.
 const LATER_PER_SECOND: f64 = 500.0;
@@ -22,9 +22,8 @@ pub struct Sweep {
 
 #[derive(Debug)]
 struct Running {
-    since: Micros,
-    asked: usize,
-    answered: usize,
+    /// Asked for and not yet answered.
+    outstanding: HashSet<ZkPath>,
     sent_at: Instant,
 }
 
@@ -51,10 +50,10 @@ impl Sweep {
     }
 
     /// Begins a sweep over these paths.
-    pub fn start(&mut self, paths: impl Iterator<Item = ZkPath>, since: Micros, now: Instant) {
+    pub fn start(&mut self, paths: impl Iterator<Item = ZkPath>, now: Instant) {
         self.left.extend(paths);
         self.due = None;
-        self.running = Some(Running { since, asked: 0, answered: 0, sent_at: now });
+        self.running = Some(Running { outstanding: HashSet::new(), sent_at: now });
     }
 
     /// How many ACLs may be asked for now.
@@ -76,37 +75,39 @@ impl Sweep {
     pub fn pop(&mut self) -> Option<ZkPath> {
         let path = self.left.pop_front()?;
         if let Some(running) = &mut self.running {
-            running.asked += 1;
+            running.outstanding.insert(path.clone());
         }
         Some(path)
     }
 
     /// Puts a path back that could not be sent.
     pub fn unpop(&mut self, path: ZkPath) {
-        self.left.push_front(path);
         if let Some(running) = &mut self.running {
-            running.asked -= 1;
+            running.outstanding.remove(&path);
         }
+        self.left.push_front(path);
     }
 
-    /// An ACL was answered. Tells when the sweep began if this was its last, and whether it was the first sweep.
-    pub fn answered(&mut self, now: Instant) -> Option<(Micros, bool)> {
-        let running = self.running.as_mut()?;
-        running.answered += 1;
+    /// An ACL was answered. Tells, if the sweep is done with it, whether it was the first.
+    pub fn answered(&mut self, path: &str, now: Instant) -> Option<bool> {
+        // Others ask for ACLs too: their answers are not the sweep's.
+        if !self.running.as_mut()?.outstanding.remove(path) {
+            return None;
+        }
         self.finish(now)
     }
 
     /// Ends a sweep that has nothing left to wait for (also one over no paths at all).
-    pub fn finish(&mut self, now: Instant) -> Option<(Micros, bool)> {
+    pub fn finish(&mut self, now: Instant) -> Option<bool> {
         let running = self.running.as_ref()?;
-        if !self.left.is_empty() || running.answered < running.asked {
+        if !self.left.is_empty() || !running.outstanding.is_empty() {
             return None;
         }
-        let since = running.since;
         self.running = None;
-        self.due = Some(now + self.every);
+        // Off is for ever, which no clock can add.
+        self.due = now.checked_add(self.every);
         self.finished += 1;
-        Some((since, self.finished == 1))
+        Some(self.finished == 1)
     }
 }
 
@@ -122,20 +123,31 @@ mod tests {
         sweep.scanned(now);
         assert!(sweep.is_due(now));
         let paths = (0..2_500).map(|n| ZkPath::from(format!("/{n}")));
-        sweep.start(paths, Micros(1), now);
+        sweep.start(paths, now);
         let (begun, mut done, mut asked) = (now, None, 0);
         while done.is_none() {
             now += Duration::from_millis(50);
             for _ in 0..sweep.allowance(now) {
-                assert!(sweep.pop().is_some());
+                let path = sweep.pop().expect("a path");
                 asked += 1;
-                done = sweep.answered(now).or(done);
+                assert_eq!(sweep.answered("/asked by others", now), None);
+                done = sweep.answered(&path, now).or(done);
             }
         }
-        assert_eq!((asked, done), (2_500, Some((Micros(1), true))));
+        assert_eq!((asked, done), (2_500, Some(true)));
         assert!(now - begun >= Duration::from_secs(2), "{:?}", now - begun);
         assert!(!sweep.is_due(now + Duration::from_secs(899)));
         assert!(sweep.is_due(now + Duration::from_secs(900)));
+    }
+
+    #[test]
+    fn off_is_once() {
+        let now = Instant::now();
+        let mut sweep = Sweep::new(Duration::MAX, 1_000.0);
+        sweep.scanned(now);
+        sweep.start(std::iter::empty(), now);
+        assert_eq!(sweep.finish(now), Some(true));
+        assert!(!sweep.is_due(now + Duration::from_secs(1 << 30)));
     }
 
     #[test]
@@ -143,9 +155,9 @@ mod tests {
         let now = Instant::now();
         let mut sweep = Sweep::new(Duration::from_secs(900), 1_000.0);
         sweep.scanned(now);
-        sweep.start(std::iter::once(ZkPath::from("/a")), Micros(1), now);
+        sweep.start(std::iter::once(ZkPath::from("/a")), now);
         sweep.disconnected();
-        assert_eq!(sweep.answered(now), None);
+        assert_eq!(sweep.answered("/a", now), None);
         assert!(!sweep.is_due(now));
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::states::States;
+use super::status::Status;
 use crate::history::days::{CompactionLimits, compact_closed_days};
 use crate::history::disk::Disk;
 use crate::history::retention::{self, RetentionSettings};
@@ -19,6 +20,7 @@ pub async fn look_after(
     cluster: String,
     layout: Layout,
     states: States,
+    status: Status,
     retention: RetentionSettings,
     upkeep: Arc<Mutex<()>>,
     mut stop: watch::Receiver<bool>,
@@ -28,11 +30,16 @@ pub async fn look_after(
             () = tokio::time::sleep(EVERY) => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
-        let Some(state) = states.get(&cluster) else { continue };
         let (layout, upkeep) = (layout.clone(), upkeep.clone());
+        let (states, status, name) = (states.clone(), status.clone(), cluster.clone());
         let done = tokio::task::spawn_blocking(move || {
             let _alone = upkeep.lock().unwrap_or_else(PoisonError::into_inner);
-            once(&layout, &state, retention, Micros::now())
+            // Asked once nobody can open the folder anew: only while it is being recorded is its lock ours.
+            let recording = status.get(&name).is_some_and(|condition| condition.is_recording());
+            match states.get(&name).filter(|_| recording) {
+                Some(state) => once(&layout, &state, retention, Micros::now()),
+                None => Ok(()),
+            }
         });
         match done.await {
             Ok(Ok(())) => {}

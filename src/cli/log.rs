@@ -11,6 +11,11 @@ pub(super) fn start(config: LogConfig) {
     let level = config.level.as_str();
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new(format!("warn,zktrail={level},zookeeper_client=error")));
+    // Never more of the client than this: at debug it logs session passwords.
+    let filter = match "zookeeper_client=warn".parse() {
+        Ok(quiet) => filter.add_directive(quiet),
+        Err(_) => filter,
+    };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second start (in tests) keeps the first.
     let _ = match config.format {

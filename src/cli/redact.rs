@@ -43,28 +43,37 @@ pub(super) fn run(args: &RedactArgs) -> anyhow::Result<ExitCode> {
     if !args.yes {
         bail!("this removes recorded values for good from {}: say --yes to do it", clusters.join(", "));
     }
+    // All of them or none: whoever finds one being written has changed nothing.
+    let mut histories = Vec::with_capacity(clusters.len());
     for cluster in clusters {
-        let history = match History::open(&layout, &cluster, Settings::default()) {
+        match History::open(&layout, &cluster, Settings::default()) {
             Err(error @ HistoryError::Locked { .. }) => {
                 return Err(anyhow::Error::new(error).context("stop the agent first: history is rewritten alone"));
             }
-            opened => opened?,
-        };
+            opened => histories.push((cluster, opened?)),
+        }
+    }
+    let mut found = false;
+    for (cluster, history) in histories {
         let state = history.state();
         let matches = |path: &str| globs.iter().any(|glob| glob.matches(path));
         let done = redact(&Disk::new(), &layout, &state, matches, |progress| {
             eprintln!(
-                "{cluster}: {} {} ({} of {} days)",
+                "{cluster}: {} of {} done ({} of {})",
                 progress.table.as_str(),
                 progress.day,
                 progress.days_done,
                 progress.days_total
             );
         })?;
+        found |= done.rows > 0;
         println!(
             "{cluster}: {} values redacted, {} parts and {} snapshots rewritten",
             done.rows, done.parts, done.snapshots
         );
+    }
+    if !found {
+        eprintln!("zktrail: nothing that was recorded matches {}", args.globs.join(" "));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,7 +7,7 @@
 //! A path below another scope has intervals of its own only where it could not be read: an interval that `ended`
 //! `unreadable` begins a gap of that path alone, and the path's next interval ends it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use arrow::array::{Array, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
@@ -19,7 +19,7 @@ use super::replay::part_reader::PartReader;
 use super::replay::ranges::PathRanges;
 use super::replay::rows::column;
 use super::view::View;
-use crate::zk::{Micros, Zxid};
+use crate::zk::{Ended, Micros, Zxid};
 
 #[cfg(test)]
 mod tests;
@@ -77,6 +77,18 @@ pub fn covered_up_to(view: &View, incarnation: i32) -> Result<Option<Zxid>, Hist
     let intervals = intervals(view)?;
     let of_it = intervals.iter().filter(|interval| interval.is_data() && interval.incarnation == incarnation);
     Ok(of_it.map(|interval| Zxid(interval.to_zxid)).max())
+}
+
+/// The paths whose own last interval ended because they could not be read.
+pub fn unreadable_paths(view: &View, incarnation: i32) -> Result<Vec<String>, HistoryError> {
+    let mut last = BTreeMap::new();
+    for interval in intervals(view)?.into_iter().filter(|interval| interval.incarnation == incarnation) {
+        if interval.is_data() {
+            last.insert(interval.path, interval.ended);
+        }
+    }
+    let unreadable = last.into_iter().filter(|(_, ended)| ended.as_deref() == Some(Ended::Unreadable.as_str()));
+    Ok(unreadable.map(|(path, _)| path).collect())
 }
 
 /// Every interval on record, in the order of recording, those that are open now last.

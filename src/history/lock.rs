@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
 use super::error::HistoryError;
 use super::layout::Layout;
@@ -11,6 +11,16 @@ use super::layout::Layout;
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
+}
+
+/// Whether a process of this machine holds the writer's lock, as far as the kernel shows it. Takes no lock itself: even
+/// a short one could turn a starting agent away.
+pub fn is_held(layout: &Layout, cluster: &str) -> bool {
+    let Ok(metadata) = std::fs::metadata(layout.lock(cluster)) else { return false };
+    // `1: FLOCK  ADVISORY  WRITE 123 fe:00:4711 0 EOF`
+    let inode = format!(":{}", metadata.ino());
+    let Ok(locks) = std::fs::read_to_string("/proc/locks") else { return true };
+    locks.lines().any(|line| line.contains("FLOCK") && line.split_whitespace().any(|word| word.ends_with(&inode)))
 }
 
 impl Lock {

@@ -143,9 +143,33 @@ pub fn open_read_only(layout: &Layout, cluster: &str) -> Result<View, HistoryErr
             Err(error) => return Err(error),
         }
         let Recovered { view, .. } = recover(parts, &cluster, &log, &wal_dir)?;
-        return Ok(view);
+        return if is_observed(layout, &cluster, &view) { Ok(view) } else { not_observed(view, &wal_dir) };
     }
     Err(HistoryError::Unknown(format!("{} changed each time it was read: try again", wal_dir.display())))
+}
+
+/// A mark so young was written by somebody, also where the lock's holder is out of sight (another container).
+const MARK_AGE_MAX_MICROS: i64 = 5_000_000;
+
+/// Whether somebody observes what the last mark says is being observed.
+fn is_observed(layout: &Layout, cluster: &str, view: &View) -> bool {
+    let marked = view.open_coverage.column_by_name("to_time").and_then(|column| {
+        arrow::compute::max(column.as_primitive_opt::<arrow::datatypes::TimestampMicrosecondType>()?)
+    });
+    let young = marked.is_some_and(|marked| crate::zk::Micros::now().0.saturating_sub(marked) <= MARK_AGE_MAX_MICROS);
+    young || super::lock::is_held(layout, cluster)
+}
+
+/// The same View where nobody observes: the intervals of the last mark ended there, without a last word.
+fn not_observed(mut view: View, wal_dir: &Path) -> Result<View, HistoryError> {
+    if view.open_coverage.num_rows() > 0 {
+        let day = day_of(Table::Coverage, &view.open_coverage, wal_dir)?;
+        let mut head = view.coverage.head.to_vec();
+        head.push(HeadBatch { day, batch: view.open_coverage.clone() });
+        view.coverage.head = head.into();
+        view.open_coverage = view.open_coverage.slice(0, 0);
+    }
+    Ok(view)
 }
 
 /// The parts of every table, in the order of [`Table::ALL`].

@@ -22,7 +22,7 @@ mod walk;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use zookeeper_client as zkc;
 pub use zookeeper_client::SessionState;
 
@@ -33,6 +33,12 @@ use crate::zk::{EventKind, Observation, ScanReason, ZkPath, Zxid};
 use drive::{Driver, SessionEnd};
 use vet::Verdict;
 use walk::Suspects;
+
+/// KiB of values between a source and its receiver, at most: the permits of [`Ports::room`].
+pub const ROOM_KIB_MAX: u32 = 64 * 1024;
+
+/// How long a server may take to accept a connection before another one is hoped for.
+const REACH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How to reach and read one ensemble.
 #[derive(Clone)]
@@ -73,8 +79,13 @@ pub enum Notice {
     EventZxids(bool),
     /// Whether notifications name the znode itself, as they should, or the watched path.
     NodePaths(bool),
-    /// The server has no multi-read: the scan reads one by one.
-    NoMultiRead,
+    /// Whether the server has multi-reads; without them scans read one by one.
+    MultiRead(bool),
+    /// A session could not be armed: it begins anew.
+    Refused {
+        action: &'static str,
+        cause: String,
+    },
     /// An event named something that is no path: ignored.
     BadPath(String),
     Notification(EventKind),
@@ -128,8 +139,6 @@ pub enum SourceError {
     AuthFailed { ensemble: String },
     #[error("{ensemble}: the server refuses to watch {scope}: give the agent's user read permission there")]
     ScopeRefused { ensemble: String, scope: String },
-    #[error("{ensemble}: the server refuses {action}: {cause}")]
-    Refused { ensemble: String, action: &'static str, cause: String },
     #[error(
         "{ensemble}: every server is behind what was recorded (at zxid {seen}, recorded {recorded}): ensemble rebuilt, \
          or the wrong host. Use another cluster name, or --new-incarnation if it was restored on purpose"
@@ -144,14 +153,22 @@ pub enum SourceError {
 
 /// The receiving ends that a running source talks to.
 pub struct Ports {
-    /// Observations in order, in batches; bounded by its capacity.
-    pub observations: mpsc::Sender<Vec<Observation>>,
+    /// Observations in order, in batches; bounded by its capacity and by `room`.
+    pub observations: mpsc::Sender<Batch>,
+    /// KiB of values that may be on their way between source and receiver.
+    pub room: Arc<Semaphore>,
     pub commands: mpsc::Receiver<Command>,
     /// Set to true to stop: the answers to the last events are waited for, then `Disconnected` ends the stream.
     pub stop: watch::Receiver<bool>,
     pub notify: Arc<dyn Fn(Notice) + Send + Sync>,
     /// What the history knows of the ensemble, asked before each new session is trusted.
     pub identity: Arc<dyn Fn() -> Identity + Send + Sync>,
+}
+
+/// Observations in order. Their share of the room between source and receiver is given back when it is dropped.
+pub struct Batch {
+    pub observations: Vec<Observation>,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// Watches until it is stopped (`Ok`) or cannot go on without the operator (`Err`).
@@ -162,49 +179,36 @@ pub async fn run(config: WatchConfig, first: ScanReason, mut ports: Ports) -> Re
     let mut next_event = 0;
     let mut reason = first;
     let mut failures = 0u32;
-    let mut behind = 0u32;
     loop {
         if *ports.stop.borrow() {
             return Ok(());
         }
         (ports.notify)(Notice::Connecting);
-        let connected = tokio::select! {
-            connected = connect(&config, &config.servers) => connected,
+        let identity = (ports.identity)();
+        let vetted = tokio::select! {
+            vetted = connect_vetted(&config, &identity) => vetted,
             _ = ports.stop.wait_for(|stop| *stop) => return Ok(()),
         };
-        let client = match connected {
+        let client = match vetted {
             Ok(client) => client,
-            Err(zkc::Error::AuthFailed) => return Err(SourceError::AuthFailed { ensemble: config.ensemble.clone() }),
-            Err(error) => {
+            Err(NotNow::Never(error)) => return Err(error),
+            Err(NotNow::Later(cause)) => {
                 failures += 1;
-                wait_again(&mut ports, failures, error.to_string()).await;
+                wait_again(&mut ports, failures, cause).await;
                 continue;
             }
         };
-        match vet::vet(&client, &config.scope, &(ports.identity)()).await {
-            Ok(Verdict::Same) => behind = 0,
-            Ok(Verdict::Rebuilt { path, recorded, found }) => {
-                return Err(SourceError::Rebuilt { ensemble: config.ensemble.clone(), path, recorded, found });
-            }
-            Ok(Verdict::Behind { seen, recorded }) => {
-                behind += 1;
-                drop(client);
-                if behind >= 3 || all_behind(&config, &ports).await {
-                    return Err(SourceError::Behind { ensemble: config.ensemble.clone(), seen, recorded });
-                }
-                wait_again(&mut ports, behind, format!("the server is behind: at {seen}, recorded {recorded}")).await;
-                continue;
-            }
-            Err(error) => {
-                failures += 1;
-                wait_again(&mut ports, failures, error.to_string()).await;
-                continue;
-            }
-        }
         failures = 0;
         let notify = ports.notify.clone();
-        let mut driver =
-            Driver::new(&config, client, reason, &ports.observations, &*notify, &mut suspects, &mut next_event);
+        let mut driver = Driver::new(
+            &config,
+            client,
+            reason,
+            (&ports.observations, &ports.room),
+            &*notify,
+            &mut suspects,
+            &mut next_event,
+        );
         let end = driver.run(&mut ports.commands, &mut ports.stop).await?;
         reason = driver.reason_after();
         drop(driver);
@@ -225,12 +229,60 @@ async fn wait_again(ports: &mut Ports, failures: u32, cause: String) {
     }
 }
 
-/// Whether each server that can be reached is behind what was recorded.
-async fn all_behind(config: &WatchConfig, ports: &Ports) -> bool {
-    let identity = (ports.identity)();
+/// Why there is no session that can be trusted.
+enum NotNow {
+    /// It may be otherwise in a moment.
+    Later(String),
+    Never(SourceError),
+}
+
+/// Opens a session with a server that is not behind what was recorded.
+async fn connect_vetted(config: &WatchConfig, identity: &Identity) -> Result<zkc::Client, NotNow> {
+    let ensemble = || config.ensemble.clone();
+    // The client crate would try for a whole session timeout and then say no more than that.
+    reachable(&config.servers).await.map_err(NotNow::Later)?;
+    let later = |error: zkc::Error| NotNow::Later(error.to_string());
+    let client = connect(config, &config.servers).await.map_err(|error| match error {
+        zkc::Error::AuthFailed => NotNow::Never(SourceError::AuthFailed { ensemble: ensemble() }),
+        error => later(error),
+    })?;
+    match vet::vet(&client, &config.scope, identity).await.map_err(later)? {
+        Verdict::Same => Ok(client),
+        Verdict::Rebuilt { path, recorded, found } => {
+            Err(NotNow::Never(SourceError::Rebuilt { ensemble: ensemble(), path, recorded, found }))
+        }
+        Verdict::Behind { seen, recorded } => {
+            drop(client);
+            if all_behind(config, identity).await {
+                return Err(NotNow::Never(SourceError::Behind { ensemble: ensemble(), seen, recorded }));
+            }
+            Err(NotNow::Later(format!("the server is behind: at {seen}, recorded {recorded}")))
+        }
+    }
+}
+
+/// Whether at least one server takes connections; else why each of them does not.
+async fn reachable(servers: &[String]) -> Result<(), String> {
+    let tries = servers.iter().map(|server| async move {
+        let connecting = tokio::net::TcpStream::connect(server.as_str());
+        match tokio::time::timeout(REACH_TIMEOUT, connecting).await {
+            Ok(Ok(_stream)) => Ok(()),
+            Ok(Err(error)) => Err(format!("{server}: {error}")),
+            Err(_) => Err(format!("{server}: no answer within {} s", REACH_TIMEOUT.as_secs())),
+        }
+    });
+    let tries = futures::future::join_all(tries).await;
+    if tries.iter().any(Result::is_ok) {
+        return Ok(());
+    }
+    Err(tries.into_iter().filter_map(Result::err).collect::<Vec<_>>().join(", "))
+}
+
+/// Whether every server is behind what was recorded. One that cannot be asked may not be.
+async fn all_behind(config: &WatchConfig, identity: &Identity) -> bool {
     for server in &config.servers {
-        let Ok(client) = connect(config, std::slice::from_ref(server)).await else { continue };
-        if let Ok(Verdict::Same) = vet::vet(&client, &config.scope, &identity).await {
+        let Ok(client) = connect(config, std::slice::from_ref(server)).await else { return false };
+        if !matches!(vet::vet(&client, &config.scope, identity).await, Ok(Verdict::Behind { .. })) {
             return false;
         }
     }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Tree;
 use super::nodes::bit;
+use super::{Effect, Tree};
 use crate::zk::{AclOutcome, ChangeKind, Evidence, Micros, Source, acls_to_json};
 
 /// Interned ACLs: an ensemble has few different ones, and most of its znodes share one.
@@ -34,12 +34,22 @@ impl Acls {
 
 impl Tree {
     /// Takes the answer to a getACL. What its Stat tells beyond the aversion has, or will have, its own event.
-    pub(super) fn acl(&mut self, path: &str, heard_at: Micros, outcome: AclOutcome) {
+    ///
+    /// A znode that the session may no longer read gives no event either: an ACL that is refused, or that moved, is the
+    /// only sign of it. So the znode is read once more, which tells.
+    pub(super) fn acl(&mut self, path: &str, heard_at: Micros, outcome: AclOutcome, out: &mut Vec<Effect>) {
         let Some(id) = self.nodes.find(path).filter(|id| self.nodes.get(*id).exists()) else { return };
+        let unreadable = self.nodes.get(id).has(bit::UNREADABLE);
         let AclOutcome::Found { acls, stat } = outcome else {
             self.nodes.get_mut(id).clear(bit::ACL_ASKED);
+            if !unreadable && outcome == AclOutcome::NoAuth {
+                out.push(Effect::Reread(path.into()));
+            }
             return;
         };
+        if unreadable {
+            out.push(Effect::Reread(path.into()));
+        }
         self.high = self.high.max(stat.newest_zxid());
         let node = self.nodes.get(id);
         // Of another life, or of one that no Stat has told of yet: that life's ACL is asked for when its Stat comes.
@@ -53,6 +63,9 @@ impl Tree {
         }
         let text: Arc<str> = acls_to_json(&acls).into();
         if moved > 0 {
+            if !unreadable {
+                out.push(Effect::Reread(path.into()));
+            }
             let seen = node.shown_zxid();
             let mut row = self.row(ChangeKind::AclChanged, path.into(), heard_at);
             // Nothing newer is known to precede it: others' zxids may have been heard long after this change.

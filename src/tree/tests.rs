@@ -386,9 +386,29 @@ fn an_acl_is_asked_for_when_its_version_moved() {
     assert_eq!(run.read("/a", None, found(moved)), []);
     let out = run.acl("/a", moved);
     assert_eq!(told(&out), ["acl_changed /a ?@20 inferred missed 1"]);
-    assert!(matches!(&out[..], [Effect::Change(row)] if row.aversion == Some(2) && row.acl.is_some()));
+    // It may have become unreadable with it: reading tells.
+    let [Effect::Reread(path), Effect::Change(row)] = &out[..] else { panic!("{out:?}") };
+    assert!(&**path == "/a" && row.aversion == Some(2) && row.acl.is_some());
     assert_eq!(run.acl("/a", moved), []);
     assert!(run.tree.get("/a").is_some_and(|znode| znode.acl.is_some() && znode.stat.aversion == 2));
+}
+
+#[test]
+fn a_refused_acl_makes_the_tree_look_whether_the_znode_can_be_read() {
+    let mut run = Run::new();
+    let refused = || Observation::Acl { path: "/a".into(), heard_at: Micros(9), outcome: AclOutcome::NoAuth };
+    let mut out = Vec::new();
+    run.tree.apply(refused(), &mut out);
+    assert_eq!(out, [Effect::Reread("/a".into())]);
+    assert_eq!(run.read("/a", None, ReadOutcome::NoAuth), [Effect::Unreadable("/a".into())]);
+    out.clear();
+    run.tree.apply(refused(), &mut out);
+    assert_eq!(out, [], "that is known by now");
+    let again = run.acl("/a", a());
+    assert_eq!(again, [Effect::Reread("/a".into())]);
+    let set = Stat { version: a().version + 2, mzxid: Zxid(60), ..a() };
+    let out = run.read("/a", None, found(set));
+    assert!(matches!(&out[..], [Effect::Readable(_), Effect::Change(row)] if row.missed == 1), "{out:?}");
 }
 
 #[test]

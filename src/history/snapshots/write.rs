@@ -110,7 +110,7 @@ pub fn write_snapshot(
     }
     writer.write(&batch.finish()?)?;
     let (dot_path, written) = writer.finish_under_dot_name(Some(range))?;
-    tracing::info!(seq = at.seq, znodes = written.rows, bytes = written.bytes, "wrote a snapshot");
+    tracing::debug!(seq = at.seq, znodes = written.rows, bytes = written.bytes, "a snapshot's file is written");
     if replaces {
         return replace(disk, layout, state, (day, range), &dot_path);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use zookeeper_client as zkc;
 use zookeeper_client::SessionState;
 
@@ -13,7 +13,7 @@ use super::budget::Buckets;
 use super::order::{Asked, Item, Reply, Wire};
 use super::request::{Answer, Purpose, request};
 use super::walk::{Next, Operation, Suspects, Walk};
-use super::{Command, Notice, ReadResult, SourceError, WatchConfig, convert, jitter};
+use super::{Batch, Command, Notice, ROOM_KIB_MAX, ReadResult, SourceError, WatchConfig, convert, jitter};
 use crate::zk::{
     self, AclOutcome, ChildrenOutcome, Ended, Event, EventKind, Micros, Observation, ReadOutcome, ScanReason,
     StatOutcome, ZkPath, Zxid,
@@ -65,7 +65,8 @@ pub(super) struct Driver<'a> {
     config: &'a WatchConfig,
     client: Arc<zkc::Client>,
     wire: Wire,
-    out: &'a mpsc::Sender<Vec<Observation>>,
+    out: &'a mpsc::Sender<Batch>,
+    room: &'a Arc<Semaphore>,
     notify: &'a (dyn Fn(Notice) + Send + Sync),
     suspects: &'a mut Suspects,
     next_event: &'a mut u64,
@@ -85,6 +86,8 @@ pub(super) struct Driver<'a> {
     last_heard: Micros,
     heard: Instant,
     heartbeat_in_flight: bool,
+    /// When the progress of a scan was told last.
+    told: Instant,
     event_reads: usize,
     event_reads_waiting: VecDeque<Purpose>,
     acl_reads: usize,
@@ -99,7 +102,7 @@ impl<'a> Driver<'a> {
         config: &'a WatchConfig,
         client: zkc::Client,
         reason: ScanReason,
-        out: &'a mpsc::Sender<Vec<Observation>>,
+        (out, room): (&'a mpsc::Sender<Batch>, &'a Arc<Semaphore>),
         notify: &'a (dyn Fn(Notice) + Send + Sync),
         suspects: &'a mut Suspects,
         next_event: &'a mut u64,
@@ -110,6 +113,7 @@ impl<'a> Driver<'a> {
             client: Arc::new(client),
             wire: Wire::new(config.queue_items_max),
             out,
+            room,
             notify,
             suspects,
             next_event,
@@ -126,6 +130,7 @@ impl<'a> Driver<'a> {
             last_heard: Micros::now(),
             heard: now,
             heartbeat_in_flight: false,
+            told: now,
             event_reads: 0,
             event_reads_waiting: VecDeque::new(),
             acl_reads: 0,
@@ -146,22 +151,35 @@ impl<'a> Driver<'a> {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut stopping: Option<Instant> = None;
         loop {
-            while let Some(item) = self.wire.pop() {
-                if let Some(end) = self.on_item(item)? {
-                    self.flush().await;
-                    return Ok(end);
-                }
-                if self.batch.len() >= BATCH_MAX && !self.flush().await {
-                    return Ok(SessionEnd::Stopped);
+            // In turns of one batch, so that a steady flow keeps nothing else from its turn.
+            while self.batch.len() < BATCH_MAX
+                && let Some(item) = self.wire.pop()
+            {
+                match self.on_item(item) {
+                    Ok(None) => {}
+                    Ok(Some(end)) => {
+                        self.flush().await;
+                        return Ok(end);
+                    }
+                    Err(error) => {
+                        self.flush().await;
+                        return Err(error);
+                    }
                 }
             }
+            while self.acl_reads < ACL_READS_IN_FLIGHT_MAX
+                && let Ok(command) = commands.try_recv()
+            {
+                self.on_command(command);
+            }
+            self.heartbeat();
             let wait = self.pump();
             if !self.flush().await {
                 return Ok(SessionEnd::Stopped);
             }
             if let Some(since) = stopping
-                && (self.event_reads + self.event_reads_waiting.len() == 0 || since.elapsed() > DRAIN_MAX)
-                && self.wire.len() == 0
+                && (self.event_reads + self.event_reads_waiting.len() + self.wire.len() == 0
+                    || since.elapsed() > DRAIN_MAX)
             {
                 self.disconnected(Ended::Stopped);
                 self.flush().await;
@@ -170,10 +188,14 @@ impl<'a> Driver<'a> {
             let wait = if stopping.is_some() { wait.min(Duration::from_millis(20)) } else { wait };
             tokio::select! {
                 biased;
+                _ = stop.wait_for(|stop| *stop), if stopping.is_none() => {
+                    stopping = Some(Instant::now());
+                    // What comes from now on is after the end.
+                    self.wire.close();
+                }
                 () = self.wire.ready() => {}
-                _ = stop.wait_for(|stop| *stop), if stopping.is_none() => stopping = Some(Instant::now()),
                 Some(command) = commands.recv(), if self.acl_reads < ACL_READS_IN_FLIGHT_MAX => self.on_command(command),
-                _ = tick.tick() => self.heartbeat(),
+                _ = tick.tick() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -193,7 +215,18 @@ impl<'a> Driver<'a> {
             events: self.wire.len(),
             reads: self.event_reads + self.event_reads_waiting.len(),
         });
-        self.out.send(std::mem::take(&mut self.batch)).await.is_ok()
+        let observations = std::mem::take(&mut self.batch);
+        let kib = observations.iter().map(value_bytes).sum::<usize>().div_ceil(1024);
+        // A batch larger than the room goes when the room is empty.
+        let kib = u32::try_from(kib).unwrap_or(u32::MAX).min(ROOM_KIB_MAX);
+        let room = match kib {
+            0 => None,
+            _ => match self.room.clone().acquire_many_owned(kib).await {
+                Ok(room) => Some(room),
+                Err(_) => return false,
+            },
+        };
+        self.out.send(Batch { observations, _room: room }).await.is_ok()
     }
 
     fn ask(&mut self, purpose: Purpose) {
@@ -226,7 +259,9 @@ impl<'a> Driver<'a> {
             Item::Answer { token, heard_at } => return self.on_answer(token, heard_at),
             Item::Overrun => self.on_overrun(),
             Item::State(state) => {
-                (self.notify)(Notice::Session(state));
+                if state != SessionState::SyncConnected {
+                    (self.notify)(Notice::Session(state));
+                }
                 match state {
                     SessionState::Disconnected => self.disconnected(Ended::Disconnected),
                     SessionState::SyncConnected => self.arm(),
@@ -289,14 +324,14 @@ impl<'a> Driver<'a> {
             }
             EventKind::Created | EventKind::DataChanged => Some(Purpose::EventData { path: path.clone(), event: id }),
         };
-        let given_up = self.suspects.is_unreadable(&path);
+        let given_up = self.suspects.is_given_up(&path, Instant::now());
         let event = Event { id, kind, path: path.clone(), zxid, heard_at, read_follows: read.is_some() };
         self.batch.push(Observation::Event(event));
         match read {
             Some(Purpose::EventData { event, .. }) if given_up => {
                 self.batch.push(Observation::Read { path, event: Some(event), heard_at, outcome: ReadOutcome::Failed });
             }
-            Some(purpose) if self.event_reads < EVENT_READS_IN_FLIGHT_MAX => {
+            Some(purpose) if self.event_reads < EVENT_READS_IN_FLIGHT_MAX && self.event_reads_waiting.is_empty() => {
                 self.event_reads += 1;
                 self.ask(purpose);
             }
@@ -330,12 +365,11 @@ impl<'a> Driver<'a> {
             match purpose {
                 Purpose::Scan(operations) => scans.push(operations),
                 Purpose::ScanSingle(operation) => scans.push(vec![operation]),
-                Purpose::EventData { path, .. } => scans.push(vec![Operation::Data(path)]),
                 _ => {}
             }
         }
-        if ended == Ended::Disconnected {
-            self.suspects.strike(&scans);
+        if ended == Ended::Disconnected && self.phase == Phase::Scanning {
+            self.suspects.scan_died(&self.config.scope, &scans, Instant::now());
         }
         self.event_reads = 0;
         self.event_reads_waiting.clear();
@@ -369,7 +403,8 @@ impl<'a> Driver<'a> {
     }
 
     fn heartbeat(&mut self) {
-        if self.phase == Phase::Scanning {
+        if self.phase == Phase::Scanning && self.told.elapsed() >= HEARTBEAT / 2 {
+            self.told = Instant::now();
             (self.notify)(Notice::ScanProgress { znodes: self.scanned, waiting: self.walk.waiting() });
         }
         if self.phase == Phase::Live && !self.heartbeat_in_flight && self.heard.elapsed() >= HEARTBEAT {
@@ -407,7 +442,7 @@ impl<'a> Driver<'a> {
                 (self.notify)(Notice::BudgetWait(wait));
                 return wait;
             }
-            match self.walk.next(self.suspects, self.config.budget.requests_in_flight_max) {
+            match self.walk.next(self.suspects, self.config.budget.requests_in_flight_max, Instant::now()) {
                 Next::Ask(operations) => {
                     self.buckets.take_znodes(operations.len());
                     if self.multi_read {
@@ -424,7 +459,12 @@ impl<'a> Driver<'a> {
                 Next::Done => {
                     self.phase = Phase::Live;
                     self.scanned_at = Some(Instant::now());
+                    self.scans = 0;
+                    self.suspects.scan_finished();
                     self.batch.push(Observation::ScanFinished { heard_at: Micros::now() });
+                    if self.multi_read {
+                        (self.notify)(Notice::MultiRead(true));
+                    }
                     (self.notify)(Notice::ScanFinished);
                     return Duration::from_secs(60);
                 }
@@ -433,14 +473,9 @@ impl<'a> Driver<'a> {
     }
 
     fn ask_one_by_one(&mut self, operations: Vec<Operation>) {
-        // The walk counts requests; the last of these answers counts as the request's.
-        let last = operations.len().saturating_sub(1);
-        for (n, operation) in operations.into_iter().enumerate() {
-            if n == last {
-                self.ask(Purpose::Scan(vec![operation]));
-            } else {
-                self.ask(Purpose::ScanSingle(operation));
-            }
+        self.walk.split(operations.len());
+        for operation in operations {
+            self.ask(Purpose::ScanSingle(operation));
         }
     }
 
@@ -475,8 +510,8 @@ impl<'a> Driver<'a> {
             (Purpose::Sync, Answer::Unit(result)) => match result {
                 Ok(()) if self.phase == Phase::Syncing => self.scan_soon(),
                 Ok(()) => {}
-                Err(error) if is_connection_loss(&error) => {}
-                Err(error) => return Err(self.refused("sync", &error)),
+                // While a watcher is followed its state events tell what follows; before, the session begins anew.
+                Err(error) => return Ok(self.unanswered("sync", &error)),
             },
             (Purpose::EventData { path, event }, Answer::Data(result)) => {
                 self.event_reads = self.event_reads.saturating_sub(1);
@@ -531,23 +566,24 @@ impl<'a> Driver<'a> {
                 self.scan_soon();
                 Ok(None)
             }
-            Err(error) if is_connection_loss(&error) => {
-                // Without a watcher nobody tells of the session's states: begin anew.
-                if self.wire.is_following() { Ok(None) } else { Ok(Some(SessionEnd::Lost)) }
-            }
-            Err(zkc::Error::Unimplemented | zkc::Error::UnexpectedErrorCode(_)) => {
-                Err(SourceError::NoAddWatch { ensemble: self.config.ensemble.clone() })
-            }
+            Err(zkc::Error::Unimplemented) => Err(SourceError::NoAddWatch { ensemble: self.config.ensemble.clone() }),
             Err(zkc::Error::NoAuth) => Err(SourceError::ScopeRefused {
                 ensemble: self.config.ensemble.clone(),
                 scope: self.config.scope.to_string(),
             }),
-            Err(error) => Err(self.refused("addWatch", &error)),
+            Err(error) => Ok(self.unanswered("addWatch", &error)),
         }
     }
 
-    fn refused(&self, action: &'static str, error: &zkc::Error) -> SourceError {
-        SourceError::Refused { ensemble: self.config.ensemble.clone(), action, cause: error.to_string() }
+    /// Arming did not succeed. Where the connection is gone and a watcher tells of the session's states, they decide;
+    /// in every other case the session is given up and a new one begins: nothing else would ask again.
+    fn unanswered(&mut self, action: &'static str, error: &zkc::Error) -> Option<SessionEnd> {
+        if is_connection_loss(error) && self.wire.is_following() {
+            return None;
+        }
+        (self.notify)(Notice::Refused { action, cause: error.to_string() });
+        self.disconnected(Ended::Disconnected);
+        Some(SessionEnd::Lost)
     }
 
     fn scan_soon(&mut self) {
@@ -575,19 +611,13 @@ impl<'a> Driver<'a> {
             Err(error) if is_connection_loss(&error) => return Ok(()),
             Err(zkc::Error::Unimplemented) => {
                 self.multi_read = false;
-                (self.notify)(Notice::NoMultiRead);
-                self.walk.answered();
-                for operation in operations {
-                    self.ask(Purpose::ScanSingle(operation));
-                }
+                (self.notify)(Notice::MultiRead(false));
+                self.ask_one_by_one(operations);
                 return Ok(());
             }
             Ok(_) | Err(_) if operations.len() > 1 => {
                 // One of them spoils the others: ask each alone.
-                self.walk.answered();
-                for operation in operations {
-                    self.ask(Purpose::ScanSingle(operation));
-                }
+                self.ask_one_by_one(operations);
                 return Ok(());
             }
             Ok(_) | Err(_) => {
@@ -611,6 +641,7 @@ impl<'a> Driver<'a> {
     }
 
     fn on_scanned_single(&mut self, operation: Operation, answer: Answer, heard_at: Micros) {
+        self.walk.answered();
         match answer {
             Answer::Data(Ok((data, stat))) => self.scanned_data(operation, data, &stat, heard_at),
             Answer::Children(Ok(children)) => self.scanned_children(operation, children, heard_at),
@@ -643,6 +674,7 @@ impl<'a> Driver<'a> {
     }
 
     fn scanned_nothing(&mut self, operation: Operation, error: &zkc::Error, heard_at: Micros) {
+        self.suspects.clear(operation.path());
         let observation = match operation {
             Operation::Data(path) => {
                 let outcome = match error {
@@ -675,6 +707,13 @@ impl<'a> Driver<'a> {
         };
         self.suspects.clear(path);
         Some(outcome)
+    }
+}
+
+fn value_bytes(observation: &Observation) -> usize {
+    match observation {
+        Observation::Read { outcome: ReadOutcome::Found { data, .. }, .. } => data.len(),
+        _ => 0,
     }
 }
 

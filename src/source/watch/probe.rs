@@ -2,7 +2,7 @@
 
 use zookeeper_client as zkc;
 
-use super::{WatchConfig, connect};
+use super::{WatchConfig, connect, reachable};
 
 /// One thing that was tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,13 @@ pub async fn probe(config: &WatchConfig) -> Vec<Probed> {
         probed.push(Probed { what, result });
         ok
     };
+    if let Err(causes) = reachable(&config.servers).await {
+        tell(
+            "session",
+            Err(format!("no server takes connections ({causes}): is the address right, is a firewall between?")),
+        );
+        return probed;
+    }
     let client = match connect(config, &config.servers).await {
         Ok(client) => client,
         Err(zkc::Error::AuthFailed) => {
@@ -41,7 +48,8 @@ pub async fn probe(config: &WatchConfig) -> Vec<Probed> {
         // The server answers an authentication only by closing the session; the next answer shows that it did not.
         let result = match client.check_stat(&config.scope).await {
             Err(zkc::Error::AuthFailed) => Err("refused: check the scheme and the credential".to_owned()),
-            _ => Ok(format!("accepted ({})", schemes.join(", "))),
+            // A digest is never refused: a wrong password only opens nothing.
+            _ => Ok(format!("sent ({}); whether it opens anything only reads can tell", schemes.join(", "))),
         };
         if !tell("authentication", result) {
             return probed;

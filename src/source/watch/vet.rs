@@ -39,9 +39,8 @@ pub(super) async fn vet(client: &zkc::Client, scope: &str, identity: &Identity) 
     }
     client.sync(scope).await?;
     for (path, recorded) in &identity.oldest {
-        if let Some(found) = client.check_stat(path).await?
-            && let verdict @ Verdict::Rebuilt { .. } =
-                same_life(path, recorded, &convert::stat(&found), identity.greatest_zxid)
+        if let Witness::Found(found) = ask(client, path).await?
+            && let verdict @ Verdict::Rebuilt { .. } = same_life(path, recorded, &found, identity.greatest_zxid)
         {
             return Ok(verdict);
         }
@@ -50,22 +49,41 @@ pub(super) async fn vet(client: &zkc::Client, scope: &str, identity: &Identity) 
     // its parent's pzxid, or in that one's parent's if the parent is gone too.
     let mut at = identity.newest.as_deref();
     while let Some(path) = at {
-        if let Some(found) = client.check_stat(path).await? {
-            let seen = convert::stat(&found).newest_zxid();
-            if seen >= identity.greatest_zxid {
-                return Ok(Verdict::Same);
+        match ask(client, path).await? {
+            Witness::Found(found) if found.newest_zxid() >= identity.greatest_zxid => return Ok(Verdict::Same),
+            Witness::Found(found) => {
+                return Ok(Verdict::Behind { seen: found.newest_zxid(), recorded: identity.greatest_zxid });
             }
-            return Ok(Verdict::Behind { seen, recorded: identity.greatest_zxid });
+            // It is there and may not be seen: no witness against the server.
+            Witness::Refused => return Ok(Verdict::Same),
+            Witness::Gone => at = zk::parent(path), // also above a chroot
         }
-        at = zk::parent(path).filter(|parent| zk::depth(parent) >= zk::depth(scope));
     }
     Ok(Verdict::Same)
+}
+
+enum Witness {
+    Found(Stat),
+    Gone,
+    /// Newer servers want READ permission for exists too.
+    Refused,
+}
+
+async fn ask(client: &zkc::Client, path: &str) -> Result<Witness, zkc::Error> {
+    match client.check_stat(path).await {
+        Ok(Some(stat)) => Ok(Witness::Found(convert::stat(&stat))),
+        Ok(None) => Ok(Witness::Gone),
+        Err(zkc::Error::NoAuth) => Ok(Witness::Refused),
+        Err(error) => Err(error),
+    }
 }
 
 /// A znode that was deleted and created again is younger than everything on record; any other czxid is foreign.
 fn same_life(path: &str, recorded: &Stat, found: &Stat, greatest: Zxid) -> Verdict {
     let reborn = found.czxid > greatest;
-    let same = found.czxid == recorded.czxid && found.ctime == recorded.ctime;
+    // Where only an event told of the creation its time is not on record.
+    let same_time = recorded.ctime.0 == 0 || found.ctime == recorded.ctime;
+    let same = found.czxid == recorded.czxid && same_time;
     if same || reborn {
         return Verdict::Same;
     }
@@ -86,6 +104,9 @@ mod tests {
         assert_eq!(verdict(5, 1_000), Verdict::Same);
         assert_eq!(verdict(101, 9_000), Verdict::Same, "deleted and created again");
         assert!(matches!(verdict(5, 2_000), Verdict::Rebuilt { .. }));
+        let untimed = Stat { ctime: Micros(0), ..recorded };
+        let found = Stat { ctime: Micros(7_000), ..recorded };
+        assert_eq!(same_life("/a", &untimed, &found, Zxid(100)), Verdict::Same, "the time was never on record");
         assert!(matches!(verdict(7, 1_000), Verdict::Rebuilt { .. }));
     }
 }

@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use crate::zk::ZkPath;
 
@@ -6,8 +7,12 @@ use crate::zk::ZkPath;
 const OPERATIONS_MAX: usize = 100;
 /// The bytes that one multi-read's answer should have: below the 1 MB that servers and clients allow by default.
 const ANSWER_BYTES_EXPECTED: usize = 512 * 1024;
-/// Connections that a path may have cost before it counts as unreadable.
-const SUSPICIONS_MAX: u8 = 2;
+/// Scans that must have died before the paths on their way are suspected: a server that is killed suspects nobody.
+const DEAD_SCANS_MIN: u32 = 2;
+/// Connections that a path may cost when it is read alone before it is given up.
+const STRIKES_MAX: u8 = 4;
+/// How long a path is given up.
+const GIVEN_UP_FOR: Duration = Duration::from_secs(15 * 60);
 
 /// One read of a scan.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,34 +52,58 @@ pub(super) struct Walk {
     data_bytes_mean: f64,
 }
 
-/// Paths that were on their way when connections died, over all scans of a source.
+/// Paths that were on their way when scans died, over all scans of a source: one of them may be too large to be read.
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
-    strikes: HashMap<ZkPath, u8>,
+    dead_scans: u32,
+    paths: HashMap<ZkPath, Suspect>,
+}
+
+#[derive(Debug, Default)]
+struct Suspect {
+    /// Connections that died while this path was read alone.
+    strikes: u8,
+    given_up_at: Option<Instant>,
 }
 
 impl Suspects {
-    /// A connection died with these operations on their way. Only a path that was alone can be blamed for good.
-    pub(super) fn strike(&mut self, requests: &[Vec<Operation>]) {
+    /// A connection died during a scan with these requests on their way. The scope itself is never suspected.
+    pub(super) fn scan_died(&mut self, scope: &str, requests: &[Vec<Operation>], now: Instant) {
+        self.dead_scans = self.dead_scans.saturating_add(1);
+        if self.dead_scans < DEAD_SCANS_MIN {
+            return;
+        }
         let alone = requests.len() == 1 && requests[0].len() == 1;
-        for operation in requests.iter().flatten() {
-            let strikes = self.strikes.entry(operation.path().clone()).or_insert(0);
-            *strikes = if alone { strikes.saturating_add(1).max(2) } else { (*strikes).max(1) };
+        for operation in requests.iter().flatten().filter(|operation| &**operation.path() != scope) {
+            let suspect = self.paths.entry(operation.path().clone()).or_default();
+            if alone {
+                suspect.strikes = suspect.strikes.saturating_add(1);
+                if suspect.strikes >= STRIKES_MAX {
+                    suspect.given_up_at = Some(now);
+                }
+            }
         }
     }
 
-    /// An answer came: innocent.
+    /// A scan is done: whoever is not given up by now is innocent.
+    pub(super) fn scan_finished(&mut self) {
+        self.dead_scans = 0;
+        self.paths.retain(|_, suspect| suspect.given_up_at.is_some());
+    }
+
+    /// An answer came, whatever it said: innocent.
     pub(super) fn clear(&mut self, path: &str) {
-        self.strikes.remove(path);
+        self.paths.remove(path);
     }
 
     fn is_suspect(&self, path: &str) -> bool {
-        self.strikes.contains_key(path)
+        self.paths.contains_key(path)
     }
 
-    /// Whether the path is given up until the agent starts again.
-    pub(super) fn is_unreadable(&self, path: &str) -> bool {
-        self.strikes.get(path).is_some_and(|strikes| *strikes > SUSPICIONS_MAX)
+    /// Whether the path is given up for now.
+    pub(super) fn is_given_up(&self, path: &str, now: Instant) -> bool {
+        let since = self.paths.get(path).and_then(|suspect| suspect.given_up_at);
+        since.is_some_and(|since| now.saturating_duration_since(since) < GIVEN_UP_FOR)
     }
 }
 
@@ -84,7 +113,7 @@ impl Walk {
     }
 
     /// The next request, if one may go.
-    pub(super) fn next(&mut self, suspects: &Suspects, requests_in_flight_max: usize) -> Next {
+    pub(super) fn next(&mut self, suspects: &Suspects, requests_in_flight_max: usize, now: Instant) -> Next {
         if self.data.is_empty() && self.children.is_empty() {
             return if self.in_flight == 0 { Next::Done } else { Next::Wait };
         }
@@ -104,7 +133,7 @@ impl Walk {
                 (&mut self.data, Operation::Data)
             };
             let Some(path) = pile.last() else { break };
-            if suspects.is_unreadable(path) {
+            if suspects.is_given_up(path, now) {
                 if operations.is_empty() {
                     return pile.pop().map_or(Next::Wait, Next::GiveUp);
                 }
@@ -125,6 +154,12 @@ impl Walk {
         }
         self.in_flight += 1;
         Next::Ask(operations)
+    }
+
+    /// A request goes as so many requests instead; each of them will be answered.
+    pub(super) fn split(&mut self, requests: usize) {
+        self.in_flight = (self.in_flight + requests).saturating_sub(1);
+        self.alone = false;
     }
 
     /// A request was answered, however.
@@ -167,7 +202,7 @@ mod tests {
         let suspects = Suspects::default();
         let mut read = Vec::new();
         loop {
-            match walk.next(&suspects, 4) {
+            match walk.next(&suspects, 4, Instant::now()) {
                 Next::Ask(operations) => {
                     for operation in operations {
                         match operation {
@@ -193,23 +228,54 @@ mod tests {
     #[test]
     fn a_path_that_kills_connections_is_tried_alone_then_given_up() {
         let mut suspects = Suspects::default();
-        let ask = |suspects: &Suspects| {
+        let now = Instant::now();
+        let ask = |suspects: &Suspects, now| {
             let mut walk = Walk::new(path("/big"));
-            walk.next(suspects, 4)
+            walk.next(suspects, 4, now)
         };
-        let request = vec![Operation::Data(path("/big")), Operation::Data(path("/small"))];
-        suspects.strike(&[request]);
+        let both = [vec![Operation::Data(path("/big")), Operation::Data(path("/small"))]];
+        suspects.scan_died("/", &both, now);
+        assert!(!suspects.is_suspect("/big"), "one killed server suspects nobody");
+        suspects.scan_died("/", &both, now);
         let mut alone = 0;
-        while let Next::Ask(operations) = ask(&suspects) {
+        while let Next::Ask(operations) = ask(&suspects, now) {
             assert_eq!(operations, [Operation::Data(path("/big"))]);
-            suspects.strike(&[operations]);
+            suspects.scan_died("/", &[operations], now);
             alone += 1;
-            assert!(alone < 5, "a reconnect loop");
+            assert!(alone < 10, "a reconnect loop");
         }
-        assert_eq!(alone, 2);
-        assert_eq!(ask(&suspects), Next::GiveUp(path("/big")));
-        suspects.clear("/small");
+        assert_eq!(alone, STRIKES_MAX);
+        assert_eq!(ask(&suspects, now), Next::GiveUp(path("/big")));
+        suspects.scan_finished();
         assert!(!suspects.is_suspect("/small"));
+        assert!(matches!(ask(&suspects, now + GIVEN_UP_FOR), Next::Ask(_)), "it is tried again later");
+    }
+
+    #[test]
+    fn the_scope_is_never_given_up() {
+        let mut suspects = Suspects::default();
+        let now = Instant::now();
+        for _ in 0..20 {
+            suspects.scan_died("/", &[vec![Operation::Data(path("/"))]], now);
+        }
+        assert!(!suspects.is_given_up("/", now));
+        assert!(matches!(Walk::new(path("/")).next(&suspects, 4, now), Next::Ask(_)));
+    }
+
+    #[test]
+    fn a_request_that_was_split_is_waited_for() {
+        let mut walk = Walk::new(path("/"));
+        let suspects = Suspects::default();
+        let now = Instant::now();
+        assert!(matches!(walk.next(&suspects, 4, now), Next::Ask(_)));
+        walk.listed(&path("/"), &["a".into(), "b".into()]);
+        walk.answered();
+        assert!(matches!(walk.next(&suspects, 4, now), Next::Ask(two) if two.len() == 2));
+        walk.split(2);
+        walk.answered();
+        assert_eq!(walk.next(&suspects, 4, now), Next::Wait, "one of the two is still on its way");
+        walk.answered();
+        assert_eq!(walk.next(&suspects, 4, now), Next::Done);
     }
 
     #[test]
@@ -220,7 +286,7 @@ mod tests {
         }
         let names: Vec<Box<str>> = (0..50).map(|n| format!("{n}").into()).collect();
         walk.listed(&path("/"), &names);
-        match walk.next(&Suspects::default(), 4) {
+        match walk.next(&Suspects::default(), 4, Instant::now()) {
             Next::Ask(operations) => assert!(operations.len() <= 2, "{}", operations.len()),
             other => panic!("{other:?}"),
         }
