@@ -16,6 +16,7 @@ pub mod encode;
 mod engine;
 mod error;
 mod functions;
+mod read_only;
 pub(crate) mod tables;
 
 pub use engine::{Activity, Engine, Limits, Observer, QueryEvent, QueryStream, Sources};

@@ -12,8 +12,10 @@ pub struct Observing {
     incarnation: i32,
     data_open: bool,
     acl_open: bool,
-    /// Everything committed up to here has its row, or lies in a gap.
+    /// The greatest zxid of a row, or of a scan.
     recorded: Zxid,
+    /// Everything committed up to here has its row, or lies in a gap: of the transaction after it more may come.
+    complete: Zxid,
     unreadable: BTreeSet<ZkPath>,
     /// Unreadable before this scan began: whoever is not found so again can be read.
     unreadable_before: BTreeSet<ZkPath>,
@@ -21,6 +23,8 @@ pub struct Observing {
     sweep: Option<(Micros, Zxid)>,
     /// When every znode was last proved to be readable, and how far everything was recorded then.
     readable_at: (Micros, Zxid),
+    /// The same of the last sweep that is done, whose last answers may still be on their way.
+    swept: (Micros, Zxid),
 }
 
 impl Observing {
@@ -33,10 +37,12 @@ impl Observing {
             data_open: false,
             acl_open: false,
             recorded,
+            complete: recorded,
             unreadable: BTreeSet::new(),
             unreadable_before,
             sweep: None,
             readable_at: (Micros::default(), recorded),
+            swept: (Micros::default(), recorded),
         }
     }
 
@@ -55,14 +61,25 @@ impl Observing {
 
     /// A row with this zxid goes to the recorder; rows go in the order of the events.
     pub fn row(&mut self, zxid: Option<Zxid>) {
-        self.recorded = self.recorded.max(zxid.unwrap_or_default());
+        if let Some(zxid) = zxid.filter(|zxid| *zxid > self.recorded) {
+            self.complete = self.recorded;
+            self.recorded = zxid;
+        }
+    }
+
+    /// An answer came and no event waits for its own: the server sends all events of a transaction before any answer
+    /// that shows it, so the last one is whole.
+    pub fn settled(&mut self) {
+        self.complete = self.recorded;
     }
 
     /// A scan is done: from here on everything is seen.
     pub fn scanned(&mut self, at: Micros, greatest: Zxid, missed_at_least: i64, out: &mut Vec<CoverageEntry>) {
         self.data_open = true;
         self.recorded = self.recorded.max(greatest);
+        self.complete = self.recorded;
         self.readable_at = (at, self.recorded);
+        self.swept = self.readable_at;
         out.push(self.open(Aspect::Data, self.scope.clone(), at, missed_at_least));
         for path in std::mem::take(&mut self.unreadable_before) {
             out.push(self.open(Aspect::Data, path, at, 0));
@@ -78,7 +95,8 @@ impl Observing {
     /// sweep began may have been read before it did.
     pub fn swept(&mut self, at: Micros) -> Option<CoverageEntry> {
         let (since, recorded) = self.sweep.take()?;
-        self.readable_at = (since, recorded);
+        // What a sweep finds unreadable was readable when the one before it began.
+        self.readable_at = std::mem::replace(&mut self.swept, (since, recorded));
         if self.acl_open {
             let (source, aspect) = (Source::Watch, Aspect::Acl);
             return Some(CoverageEntry::Progress { source, aspect, time: since, zxid: recorded });
@@ -93,8 +111,21 @@ impl Observing {
             source: Source::Watch,
             aspect: Aspect::Data,
             time,
-            zxid: self.recorded,
+            zxid: self.complete,
         })
+    }
+
+    /// Nothing was observed since the history began.
+    pub fn never_observed(&self, began: Micros, out: &mut Vec<CoverageEntry>) {
+        out.push(self.open(Aspect::Data, self.scope.clone(), began, 0));
+        out.push(CoverageEntry::Close {
+            source: Source::Watch,
+            path: Some(self.scope.clone()),
+            aspect: Aspect::Data,
+            to_time: Some(began),
+            to_zxid: Some(self.recorded),
+            ended: Ended::Disconnected,
+        });
     }
 
     /// Observing ended where the last byte was heard.
@@ -104,7 +135,7 @@ impl Observing {
             if std::mem::take(open) {
                 // ACLs were last seen when the last sweep began.
                 let to_time = (aspect == Aspect::Data).then_some(last_heard);
-                let to_zxid = (aspect == Aspect::Data).then_some(self.recorded);
+                let to_zxid = (aspect == Aspect::Data).then_some(self.complete);
                 out.push(CoverageEntry::Close { source: Source::Watch, path: None, aspect, to_time, to_zxid, ended });
             }
         }
@@ -171,10 +202,16 @@ mod tests {
         assert!(matches!(out[..], [CoverageEntry::Open { from_time: Micros(10), from_zxid: Zxid(7), .. }]));
         observing.row(Some(Zxid(8)));
         observing.row(None);
+        assert!(
+            matches!(observing.progress(Micros(19)), Some(CoverageEntry::Progress { zxid: Zxid(7), .. })),
+            "more of the transaction 8 may come"
+        );
+        observing.settled();
         assert!(matches!(
             observing.progress(Micros(20)),
             Some(CoverageEntry::Progress { time: Micros(20), zxid: Zxid(8), .. })
         ));
+        observing.row(Some(Zxid(11)));
         out.clear();
         observing.ended(Micros(21), Ended::Disconnected, &mut out);
         assert!(matches!(out[..], [CoverageEntry::Close { to_time: Some(Micros(21)), to_zxid: Some(Zxid(8)), .. }]));

@@ -26,6 +26,8 @@ use crate::zk::{Change, ChangeKind, Ended, Micros, Observation, ScanReason, Sour
 const COMMANDS_WAITING_MAX: usize = 100_000;
 /// How long a snapshot waits for a moment without pending events before it is taken anyway, and says so.
 const SNAPSHOT_WAIT_MAX: Duration = Duration::from_secs(10);
+/// A first connection that takes longer leaves a gap at the history's beginning.
+const NEVER_OBSERVED_AFTER: Duration = Duration::from_secs(2);
 /// Znodes by which an ensemble is recognised.
 const OLDEST: usize = 16;
 
@@ -66,6 +68,8 @@ pub struct Pipeline {
     last_heard: Micros,
     scan_started: Option<Instant>,
     scope_missing: bool,
+    /// When the history began, while nothing was ever observed for it.
+    never_observed: Option<(Instant, Micros)>,
     /// Rows whose recording began before this pipeline: the start's snapshot is due even if nothing changed.
     snapshot_due: bool,
     /// Since when a snapshot waits for a moment without pending events.
@@ -81,8 +85,9 @@ pub struct Pipeline {
 impl Pipeline {
     /// `tree` is restored from the history, or empty.
     ///
-    /// `unreadable` are the paths whose coverage ended before because they could not be read.
-    pub fn new(parts: Parts, tree: Tree, recorded: Zxid, unreadable: Vec<ZkPath>) -> Self {
+    /// `unreadable` are the paths whose coverage ended before because they could not be read; `first` where nothing was
+    /// ever observed for this history.
+    pub fn new(parts: Parts, tree: Tree, recorded: Zxid, unreadable: Vec<ZkPath>, first: bool) -> Self {
         let observing = Observing::new(parts.scope.clone(), parts.incarnation, recorded, unreadable);
         let sweep = Sweep::new(parts.acl_every, parts.acl_first_per_second);
         let pending_queue = parts.metrics.queue("tree_pending", parts.queue_items_max);
@@ -102,6 +107,7 @@ impl Pipeline {
             last_heard: Micros::default(),
             scan_started: None,
             scope_missing: false,
+            never_observed: first.then(|| (Instant::now(), Micros::now())),
             snapshot_due: true,
             snapshot_wanted: None,
             snapshot_day: 0,
@@ -146,6 +152,13 @@ impl Pipeline {
     pub async fn tick(&mut self) -> Result<(), RecorderGone> {
         let now = Instant::now();
         self.count_gap();
+        if self.never_observed.is_some_and(|(since, _)| since.elapsed() >= NEVER_OBSERVED_AFTER) {
+            // Nobody was looking from the history's first moment on: that is on record too.
+            if let Some((_, began)) = self.never_observed.take() {
+                self.observing.never_observed(began, &mut self.coverage);
+                self.record().await?;
+            }
+        }
         if self.observing.is_open() && self.sweep.is_due(now) {
             self.sweep.start(self.tree.iter().map(|znode| znode.path), now);
             self.observing.sweep_started(Micros::now());
@@ -197,11 +210,9 @@ impl Pipeline {
         self.snapshot_wanted = None;
         if self.tree.is_empty() {
             self.snapshot_due = true;
-            let refused =
-                format!("{} does not exist on {}: there is nothing to snapshot", self.parts.scope, self.parts.cluster);
-            tracing::warn!("{refused}");
             if let Some(done) = done {
-                done(Err(refused));
+                let (scope, cluster) = (&self.parts.scope, &self.parts.cluster);
+                done(Err(format!("{scope} does not exist on {cluster}: there is nothing to snapshot")));
             }
             return Ok(());
         }
@@ -264,6 +275,7 @@ impl Pipeline {
         let mut answered_acl = None;
         let mut ended = None;
         let mut at = None;
+        let is_event = matches!(observation, Observation::Event(_));
         match &observation {
             Observation::Event(event) => at = Some(event.heard_at),
             Observation::Read { heard_at, .. }
@@ -308,6 +320,9 @@ impl Pipeline {
                 tracing::warn!(cluster = self.parts.cluster, reason = why.as_str(), %last_heard, "a gap begins");
             }
         }
+        if at.is_some() && !is_event && self.tree.pending() == 0 {
+            self.observing.settled();
+        }
         if let Some(path) = answered_acl
             && let Some(first) = self.sweep.answered(&path, Instant::now())
         {
@@ -328,6 +343,7 @@ impl Pipeline {
             }
             Effect::Readable(path) => self.observing.readable_path(path, self.last_heard, &mut self.coverage),
             Effect::ScanFinished { reason, missed_at_least, needs_snapshot, greatest_zxid } => {
+                self.never_observed = None;
                 self.record().await?;
                 self.observing.scanned(self.last_heard, greatest_zxid, missed_at_least, &mut self.coverage);
                 self.sighted_owners(self.last_heard);

@@ -159,6 +159,7 @@ impl Supervisor {
         });
         let opened = opened.await?;
         let Opened { history, tree, incarnation, greatest, first, unreadable } = opened;
+        let first_ever = covered_up_to(&history.state().view(), incarnation)?.is_none();
         self.incarnation = Some(incarnation);
         let state = history.state();
         log_opened(&cluster, incarnation, greatest, first);
@@ -203,6 +204,7 @@ impl Supervisor {
             tree,
             greatest,
             unreadable,
+            first_ever,
         );
         let notices = Notices::new(cluster.clone(), self.metrics.clone(), self.status.clone(), QUEUE_ITEMS_MAX);
         let ports = Ports {

@@ -2,6 +2,7 @@
 
 mod complete;
 mod door;
+mod interrupt;
 mod output;
 mod progress;
 mod shell;
@@ -15,6 +16,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use self::door::Door;
+use self::interrupt::Cancelled;
 use self::output::{Output, Target};
 
 /// Ask the history in SQL. With --data-dir the folder is read, also while an agent writes to it; otherwise the running
@@ -37,7 +39,7 @@ pub struct SqlArgs {
     #[arg(long, short = 'f', value_name = "FILE", conflicts_with = "query")]
     file: Option<PathBuf>,
 
-    /// Write the answer to a file
+    /// Write the answer to a file; what it held before stays until the answer is whole
     #[arg(long, short, value_name = "OUT")]
     output: Option<PathBuf>,
 
@@ -57,7 +59,7 @@ enum Format {
     Parquet,
 }
 
-/// Runs to the exit code: 0 answered, 1 it failed, 2 the command line is wrong.
+/// Runs to the exit code: 0 answered, 1 it failed, 2 the command line is wrong, 130 Ctrl-C.
 pub fn run(args: SqlArgs) -> anyhow::Result<ExitCode> {
     let interactive =
         args.query.is_none() && args.file.is_none() && args.output.is_none() && std::io::stdin().is_terminal();
@@ -95,6 +97,7 @@ pub fn run(args: SqlArgs) -> anyhow::Result<ExitCode> {
         None => Target::Stdout,
     };
     let mut output = Output::new(target, args.format);
+    door.interrupt().listen().context("cannot listen for Ctrl-C")?;
     for statement in statements {
         match output.answer(&door, statement) {
             Ok(_) => {}
@@ -102,6 +105,10 @@ pub fn run(args: SqlArgs) -> anyhow::Result<ExitCode> {
             Err(error) if output::is_broken_pipe(&error) => break,
             Err(error) => {
                 output.discard();
+                if error.is::<Cancelled>() {
+                    eprintln!("zktrail: cancelled");
+                    return Ok(ExitCode::from(interrupt::EXIT_CODE));
+                }
                 return Err(error);
             }
         }

@@ -68,14 +68,15 @@ pub(super) fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
 fn summarise(cluster: &str, report: &Report) {
     let checked = &report.checked;
     eprintln!(
-        "{cluster}: {} changes, {} versions, {} snapshots, {} znodes, {} parts checked",
-        checked.changes, checked.versions, checked.snapshots, checked.znodes, checked.parts
+        "{cluster}: {} changes, {} versions, {} snapshots ({} pairs compared), {} znodes, {} parts checked",
+        checked.changes, checked.versions, checked.snapshots, checked.pairs, checked.znodes, checked.parts
     );
     for unproved in &report.unproved {
         eprintln!("{cluster}: not proved: {unproved}");
     }
     let holes = report.holes.len() as u64 + report.holes_left_out;
     match holes {
+        0 if report.is_empty => eprintln!("{cluster}: nothing to check"),
         0 => eprintln!("{cluster}: clean: no hole that is not on record"),
         _ if report.holes_left_out > 0 => {
             eprintln!("{cluster}: {holes} holes, {} of them not listed", report.holes_left_out)

@@ -164,8 +164,10 @@ fn is_observed(layout: &Layout, cluster: &str, view: &View) -> bool {
 fn not_observed(mut view: View, wal_dir: &Path) -> Result<View, HistoryError> {
     if view.open_coverage.num_rows() > 0 {
         let day = day_of(Table::Coverage, &view.open_coverage, wal_dir)?;
+        let batch = super::state::numbered_coverage(&view)
+            .map_err(|source| HistoryError::Arrow { path: wal_dir.to_owned(), source })?;
         let mut head = view.coverage.head.to_vec();
-        head.push(HeadBatch { day, batch: view.open_coverage.clone() });
+        head.push(HeadBatch { day, batch });
         view.coverage.head = head.into();
         view.open_coverage = view.open_coverage.slice(0, 0);
     }

@@ -27,6 +27,7 @@ pub(crate) mod diff;
 pub(crate) mod fold;
 pub(crate) mod folder;
 pub(crate) mod locate;
+mod missed;
 pub(crate) mod output;
 pub(crate) mod part_reader;
 pub(crate) mod ranges;
@@ -85,6 +86,12 @@ pub enum ReplayError {
     )]
     BeforeOldest { cluster: String, asked: String, oldest_time: Micros, oldest_zxid: Zxid },
 
+    #[error(
+        "cluster {cluster}: {asked} is after everything on record, the last of which is at {last}: ask for an earlier \
+         moment, or for the table znodes, which shows the last state"
+    )]
+    AfterLast { cluster: String, asked: String, last: String },
+
     #[error("cluster {cluster} has no snapshot yet: its tree has not been read to the end for the first time")]
     Empty { cluster: String },
 
@@ -106,7 +113,7 @@ pub fn replay(view: &View, at: At, options: ReplayOptions) -> Result<Replay, Rep
     let output = Output::new(&options.columns)
         .ok_or_else(|| ReplayError::NoColumn { index: options.columns.iter().copied().max().unwrap_or_default() })?;
     let located = locate(view, &at)?;
-    let uncertain = locate::uncertain(view, &located)?;
+    let uncertain = locate::uncertain(view, &located, &options.filter)?;
     let (needs, children) = output.needs();
     let folder = Folder::open(Plan {
         table: &view.changes,

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use arrow::array::{RecordBatch, StringArray};
+use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::error::ArrowError;
 
 use super::error::HistoryError;
@@ -135,7 +135,7 @@ impl State {
     pub fn end_open_coverage(&self, ended: Ended) -> Result<(), HistoryError> {
         let view = self.view();
         let at = |source| HistoryError::Arrow { path: "coverage".into(), source };
-        let ended = ended_rows(&view.open_coverage, ended).map_err(at)?;
+        let ended = ended_rows(&view, ended).map_err(at)?;
         self.publish(|view| {
             let mut view = view.clone();
             let day = Day(Micros::now().day());
@@ -163,12 +163,27 @@ impl State {
     }
 }
 
-/// The same intervals with another end.
-fn ended_rows(open: &RecordBatch, ended: Ended) -> Result<RecordBatch, ArrowError> {
+/// The open intervals with an end.
+fn ended_rows(view: &View, ended: Ended) -> Result<RecordBatch, ArrowError> {
+    let open = numbered_coverage(view)?;
     let column = open.schema().index_of("ended")?;
     let mut columns = open.columns().to_vec();
     if let Some(of) = columns.get_mut(column) {
         *of = Arc::new(StringArray::from(vec![ended.as_str(); open.num_rows()]));
+    }
+    RecordBatch::try_new(open.schema(), columns)
+}
+
+/// The open intervals as rows that follow on all others.
+pub(super) fn numbered_coverage(view: &View) -> Result<RecordBatch, ArrowError> {
+    let open = &view.open_coverage;
+    let in_parts = view.coverage.parts.iter().map(|part| part.range.last).max().unwrap_or(0);
+    let in_head: usize = view.coverage.head.iter().map(|head| head.batch.num_rows()).sum();
+    let first = in_parts + i64::try_from(in_head).unwrap_or(i64::MAX / 2) + 1;
+    let column = open.schema().index_of("seq")?;
+    let mut columns = open.columns().to_vec();
+    if let Some(of) = columns.get_mut(column) {
+        *of = Arc::new(Int64Array::from_iter_values((first..).take(open.num_rows())));
     }
     RecordBatch::try_new(open.schema(), columns)
 }

@@ -34,7 +34,9 @@ pub use report::{Checked, Hole, HoleKind, Progress, Report};
 pub fn verify(view: &View, mut progress: impl FnMut(Progress)) -> Result<Report, HistoryError> {
     let mut findings = Findings::new(view.cluster.clone());
     let readable = parts::check(view, &mut findings, &mut progress);
-    let gaps = gaps::gaps(&readable)?;
+    let intervals = gaps::intervals(&readable)?;
+    findings.covered = !intervals.is_empty();
+    let gaps = gaps::gaps_of(&intervals);
     findings.note_gaps(&gaps);
     seqs::check(&readable, &mut findings, &mut progress)?;
     lives::check(&readable, &gaps, &mut findings, &mut progress)?;

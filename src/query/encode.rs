@@ -13,10 +13,13 @@
 
 mod cell;
 mod csv;
+mod expanded;
 mod json;
 mod table;
+mod width;
 
 pub use csv::CsvEncoder;
+pub use expanded::ExpandedEncoder;
 pub use json::JsonEncoder;
 pub use table::TableEncoder;
 

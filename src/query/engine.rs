@@ -23,6 +23,7 @@ use tokio::time::{Instant, Sleep, timeout, timeout_at};
 
 use super::error::QueryError;
 use super::functions;
+use super::read_only;
 use super::tables::{self, PartStatistics, Tables};
 use crate::history::error::HistoryError;
 use crate::history::view::View;
@@ -242,12 +243,22 @@ async fn plan(
     let clean = |error| QueryError::from_datafusion(error, inner.limits.memory_bytes_max);
     let state = tables::with_tables(&inner.base, Tables::new(views, inner.statistics.clone(), inner.base.clone()))
         .map_err(clean)?;
-    let logical = state.create_logical_plan(sql).await.map_err(clean)?;
-    let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    read_only.verify_plan(&logical).map_err(|error| match clean(error) {
-        QueryError::Sql(text) => {
-            QueryError::Sql(format!("{text}. The history is read-only: SELECT, SHOW, DESCRIBE, EXPLAIN"))
+    // Before anything else is complained about: that it may not be done at all.
+    let dialect = state.config_options().sql_parser.dialect;
+    let statement = match state.sql_to_statement(sql, &dialect) {
+        Ok(statement) => match read_only::refused_statement(&statement) {
+            Some(refused) => return Err(read_only::error(&refused)),
+            None => statement,
+        },
+        Err(error) => {
+            return Err(read_only::refused_word(sql).map_or_else(|| clean(error), |refused| read_only::error(&refused)));
         }
+    };
+    let logical = state.statement_to_plan(statement).await.map_err(clean)?;
+    // What decides: whatever the words were, a plan that would write does not run.
+    let only_reads = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    only_reads.verify_plan(&logical).map_err(|error| match clean(error) {
+        QueryError::Sql(text) => QueryError::Sql(format!("{text}. {}", read_only::WHAT_THERE_IS)),
         other => other,
     })?;
     let physical = state.create_physical_plan(&logical).await.map_err(clean)?;

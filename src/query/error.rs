@@ -1,3 +1,4 @@
+use datafusion::common::utils::datafusion_strsim::levenshtein;
 use datafusion::error::DataFusionError;
 
 use crate::history::error::HistoryError;
@@ -129,7 +130,36 @@ fn clean(text: &str) -> String {
     if text.starts_with("table function '") && text.ends_with("' not found") {
         return format!("{text}. The table functions are {}", super::tables::FUNCTIONS.join(", "));
     }
+    if let Some((name, suggested)) = unknown_function(&text) {
+        return suggest_function(name, suggested);
+    }
     text
+}
+
+/// DataFusion's own words for a function that it does not know: its name, and the nearest of all names.
+fn unknown_function(text: &str) -> Option<(&str, &str)> {
+    let (name, rest) = text.strip_prefix("Invalid function '")?.split_once("'.")?;
+    let (_, suggested) = rest.split_once("Did you mean '")?;
+    Some((name, suggested.split_once('\'')?.0))
+}
+
+/// Only what is spelt nearly so is suggested; the nearest of hundreds of names may be far off.
+fn suggest_function(name: &str, suggested: &str) -> String {
+    let lower = name.to_lowercase();
+    if super::tables::FUNCTIONS.contains(&lower.as_str()) {
+        return format!("{name} is a table function: SELECT * FROM {name}(…)");
+    }
+    let edits_max = name.chars().count().div_ceil(4);
+    let is_near = |other: &str| levenshtein(&lower, other) <= edits_max;
+    let own = super::functions::NAMES.into_iter().chain(super::tables::FUNCTIONS);
+    let near = own.filter(|own| is_near(own)).min_by_key(|own| levenshtein(&lower, own));
+    match near.or_else(|| Some(suggested).filter(|suggested| is_near(suggested))) {
+        Some(near) => format!("there is no function '{name}'. Did you mean '{near}'?"),
+        None => format!(
+            "there is no function '{name}'. Beside those of SQL there are {}",
+            super::functions::NAMES.join(", ")
+        ),
+    }
 }
 
 fn first_line(text: &str) -> String {

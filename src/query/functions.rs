@@ -11,6 +11,9 @@ use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf}
 
 use crate::zk;
 
+/// The names of [`all`].
+pub(super) const NAMES: [&str; 7] = ["parent", "name", "depth", "prefix", "data_text", "decode", "hex"];
+
 /// - `parent(path)`: the path above, null for `/`.
 /// - `name(path)`: the last name, empty for `/`.
 /// - `depth(path)`: how many names it has, 0 for `/`.

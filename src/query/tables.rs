@@ -99,7 +99,7 @@ impl SchemaProvider for Tables {
     }
 }
 
-/// A copy of `base` that knows these tables and nothing else.
+/// A copy of `base` that knows these tables and nothing else, for one query that begins now.
 pub(super) fn with_tables(base: &SessionState, tables: Tables) -> Result<SessionState> {
     let catalogs = MemoryCatalogProviderList::new();
     let catalog = MemoryCatalogProvider::new();
@@ -111,10 +111,13 @@ pub(super) fn with_tables(base: &SessionState, tables: Tables) -> Result<Session
     for function in [at, diff] {
         functions.insert(function.name().to_owned(), Arc::new(function));
     }
-    Ok(SessionStateBuilder::new_from_existing(base.clone())
+    let mut state = SessionStateBuilder::new_from_existing(base.clone())
         .with_catalog_list(Arc::new(catalogs))
         .with_table_functions(functions)
-        .build())
+        .build();
+    // What now() is, in the whole query.
+    state.mark_start_execution();
+    Ok(state)
 }
 
 /// The empty object store that stands where DataFusion wants one.

@@ -103,6 +103,12 @@ impl Agent {
         }
     }
 
+    /// The agent's process, if it runs.
+    #[allow(dead_code, reason = "the bench asks")]
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
+    }
+
     /// SIGKILL, and waits until the process is gone.
     pub fn kill9(&mut self) -> Result<()> {
         if let Some(mut process) = self.process.take() {

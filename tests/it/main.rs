@@ -5,6 +5,7 @@ mod check;
 mod clock;
 mod disk;
 mod faults;
+mod golden;
 mod harness;
 mod imports;
 mod main_job;

@@ -1,11 +1,10 @@
 use rustyline::completion::Completer;
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
-use rustyline::validate::{ValidationContext, ValidationResult, Validator};
+use rustyline::validate::Validator;
 use rustyline::{Context, Helper};
 
 use super::door::Door;
-use super::statements;
 
 const KEYWORDS: &[&str] = &[
     "ALL",
@@ -80,9 +79,9 @@ const FUNCTIONS: &[&str] = &[
     "znodes_at(",
 ];
 
-const COMMANDS: &[&str] = &["\\?", "\\d", "\\dt", "\\q", "\\timing"];
+const COMMANDS: &[&str] = &["\\?", "\\d", "\\dt", "\\q", "\\timing", "\\x"];
 
-/// Completes keywords, functions, tables and columns; asks for more lines until a semicolon.
+/// Completes keywords, functions, tables and columns.
 pub(super) struct Line {
     names: Vec<String>,
 }
@@ -138,13 +137,7 @@ impl Completer for Line {
     }
 }
 
-impl Validator for Line {
-    fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
-        let input = context.input();
-        let whole = input.trim().is_empty() || input.trim_start().starts_with('\\') || statements::is_complete(input);
-        Ok(if whole { ValidationResult::Valid(None) } else { ValidationResult::Incomplete })
-    }
-}
+impl Validator for Line {}
 
 impl Hinter for Line {
     type Hint = String;

@@ -10,6 +10,7 @@ use arrow::ipc::reader::StreamReader;
 use arrow::record_batch::RecordBatch;
 use futures::StreamExt;
 
+use super::interrupt::{Cancelled, Interrupt};
 use crate::history::layout::Layout;
 use crate::history::open::open_read_only;
 use crate::query::{Engine, Limits, QueryStream};
@@ -18,10 +19,15 @@ use crate::serve::http::{FRAMED_ARROW, FrameReader};
 const AGENT: &str = "http://127.0.0.1:9847";
 const FOLDER: &str = "history";
 
-/// Who answers.
-pub(super) enum Door {
+/// Who answers, until it is interrupted.
+pub(super) struct Door {
+    answerer: Answerer,
+    interrupt: Interrupt,
+}
+
+enum Answerer {
     /// The running agent, over HTTP.
-    Agent { url: String, http: ureq::Agent },
+    Agent { url: String },
     /// A folder, read by this process without the writer's lock.
     Folder { dir: PathBuf, engine: Engine, runtime: tokio::runtime::Runtime },
 }
@@ -35,16 +41,9 @@ impl Door {
         let named =
             agent.map(str::to_owned).or_else(|| std::env::var("ZKTRAIL_AGENT").ok().filter(|url| !url.is_empty()));
         let url = named.clone().unwrap_or_else(|| AGENT.to_owned());
-        let url = url.trim_end_matches('/').to_owned();
-        let config = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            // The agent is on this machine or on one that was named: never behind somebody's proxy.
-            .proxy(None)
-            .timeout_connect(Some(Duration::from_secs(5)))
-            .build();
-        let http = ureq::Agent::new_with_config(config);
-        match http.get(format!("{url}/healthz")).call() {
-            Ok(_) => Ok(Self::Agent { url, http }),
+        let url = with_scheme(url.trim_end_matches('/'));
+        match http().get(format!("{url}/healthz")).call() {
+            Ok(_) => Ok(Self::new(Answerer::Agent { url })),
             Err(error) if named.is_some() => Err(anyhow!(
                 "no agent answers at {url}: {error}. Start one (zktrail agent …), or read its folder with --data-dir"
             )),
@@ -71,25 +70,49 @@ impl Door {
         });
         let engine = Engine::new(sources, Limits::default(), &std::env::temp_dir())?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self::Folder { dir: dir.to_owned(), engine, runtime })
+        Ok(Self::new(Answerer::Folder { dir: dir.to_owned(), engine, runtime }))
+    }
+
+    #[cfg(test)]
+    pub(super) fn over(engine: Engine) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Self::new(Answerer::Folder { dir: PathBuf::new(), engine, runtime }))
+    }
+
+    fn new(answerer: Answerer) -> Self {
+        Self { answerer, interrupt: Interrupt::new() }
+    }
+
+    /// What ends a statement early.
+    pub(super) fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
     }
 
     /// Where the answers come from, for people.
     pub(super) fn describe(&self) -> String {
-        match self {
-            Self::Agent { url, .. } => format!("the agent at {url}"),
-            Self::Folder { dir, .. } => format!("the folder {}", dir.display()),
+        match &self.answerer {
+            Answerer::Agent { url } => format!("the agent at {url}"),
+            Answerer::Folder { dir, .. } => format!("the folder {}", dir.display()),
         }
     }
 
     /// Starts a statement.
     pub(super) fn ask(&self, sql: &str) -> anyhow::Result<Rows<'_>> {
-        match self {
-            Self::Folder { engine, runtime, .. } => {
-                let stream = runtime.block_on(engine.query(sql))?;
-                Ok(Rows { schema: stream.schema(), source: Source::Folder { stream, runtime } })
+        match &self.answerer {
+            Answerer::Folder { engine, runtime, .. } => {
+                let stream = runtime.block_on(async {
+                    tokio::select! {
+                        stream = engine.query(sql) => stream.map_err(anyhow::Error::from),
+                        () = self.interrupt.pressed() => Err(Cancelled.into()),
+                    }
+                })?;
+                let interrupt = &self.interrupt;
+                Ok(Rows { schema: stream.schema(), source: Source::Folder { stream, runtime, interrupt } })
             }
-            Self::Agent { url, http } => {
+            Answerer::Agent { url } => {
+                // One a statement: an interrupt ends it with all its connections.
+                let http = http();
+                self.interrupt.breaks(&http);
                 let response = http
                     .post(format!("{url}/sql"))
                     .header("Accept", FRAMED_ARROW)
@@ -125,7 +148,7 @@ pub(super) struct Rows<'a> {
 }
 
 enum Source<'a> {
-    Folder { stream: QueryStream, runtime: &'a tokio::runtime::Runtime },
+    Folder { stream: QueryStream, runtime: &'a tokio::runtime::Runtime, interrupt: &'a Interrupt },
     Agent(Box<AgentReader>),
 }
 
@@ -140,9 +163,13 @@ impl Iterator for Rows<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         match &mut self.source {
-            Source::Folder { stream, runtime } => {
-                runtime.block_on(stream.next()).map(|batch| batch.map_err(anyhow::Error::from))
-            }
+            Source::Folder { stream, runtime, interrupt } => runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    () = interrupt.pressed() => Some(Err(Cancelled.into())),
+                    batch = stream.next() => batch.map(|batch| batch.map_err(anyhow::Error::from)),
+                }
+            }),
             Source::Agent(reader) => match reader.next() {
                 Some(batch) => Some(batch.map_err(told)),
                 // The Arrow stream has its own end, but only the last frame says that nothing went wrong.
@@ -150,6 +177,21 @@ impl Iterator for Rows<'_> {
             },
         }
     }
+}
+
+fn http() -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        // The agent is on this machine or on one that was named: never behind somebody's proxy.
+        .proxy(None)
+        .timeout_connect(Some(Duration::from_secs(5)))
+        .build();
+    ureq::Agent::new_with_config(config)
+}
+
+/// An address alone is that of HTTP.
+fn with_scheme(url: &str) -> String {
+    if url.contains("://") { url.to_owned() } else { format!("http://{url}") }
 }
 
 /// The reason itself, without the name of the layer that passed it on.

@@ -2,7 +2,7 @@
 pub(super) fn split(text: &str) -> Vec<&str> {
     let mut statements = Vec::new();
     let mut begin = 0;
-    for end in ends(text) {
+    for end in ends(text).0 {
         statements.push(text.get(begin..end).unwrap_or_default());
         begin = end + 1;
     }
@@ -10,38 +10,57 @@ pub(super) fn split(text: &str) -> Vec<&str> {
     statements.into_iter().map(str::trim).filter(|statement| !is_blank(statement)).collect()
 }
 
-/// Whether a text ends after a semicolon, so that a conversation can go on to ask.
-pub(super) fn is_complete(text: &str) -> bool {
-    ends(text).last().is_some_and(|end| text.get(end + 1..).is_none_or(is_blank))
+/// The statements that end with their semicolon, and what follows the last of them.
+pub(super) fn split_open(text: &str) -> (Vec<&str>, &str) {
+    match ends(text).0.last() {
+        Some(last) => (split(text.get(..*last).unwrap_or_default()), text.get(last + 1..).unwrap_or_default()),
+        None => (Vec::new(), text),
+    }
 }
 
-/// Where the separating semicolons are.
-fn ends(text: &str) -> Vec<usize> {
+/// What a text ends inside of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Inside {
+    Quote(char),
+    Comment,
+}
+
+/// Whether a text ends inside a quote or a comment that goes on in the next line.
+pub(super) fn inside(text: &str) -> Option<Inside> {
+    ends(text).1
+}
+
+/// Where the separating semicolons are, and what the text ends inside of.
+fn ends(text: &str) -> (Vec<usize>, Option<Inside>) {
     let mut ends = Vec::new();
     let mut characters = text.char_indices().peekable();
     while let Some((at, character)) = characters.next() {
         match character {
             ';' => ends.push(at),
             // A doubled quote ends one quote and begins the next: it comes to the same.
-            '\'' | '"' => {
-                characters.by_ref().find(|(_, other)| *other == character);
-            }
+            '\'' | '"' => match characters.by_ref().find(|(_, other)| *other == character) {
+                Some(_) => {}
+                None => return (ends, Some(Inside::Quote(character))),
+            },
             '-' if characters.peek().is_some_and(|(_, next)| *next == '-') => {
                 characters.by_ref().find(|(_, other)| *other == '\n');
             }
             '/' if characters.peek().is_some_and(|(_, next)| *next == '*') => {
                 characters.next();
                 let mut last = ' ';
-                characters.by_ref().find(|(_, other)| std::mem::replace(&mut last, *other) == '*' && *other == '/');
+                let mut ends_comment = |other| std::mem::replace(&mut last, other) == '*' && other == '/';
+                if !characters.by_ref().any(|(_, other)| ends_comment(other)) {
+                    return (ends, Some(Inside::Comment));
+                }
             }
             _ => {}
         }
     }
-    ends
+    (ends, None)
 }
 
 /// Whether there is nothing but space and comments.
-fn is_blank(text: &str) -> bool {
+pub(super) fn is_blank(text: &str) -> bool {
     let mut rest = text.trim_start();
     loop {
         rest = if let Some(comment) = rest.strip_prefix("--") {
@@ -71,12 +90,17 @@ mod tests {
     }
 
     #[test]
-    fn knows_a_complete_statement() {
-        for complete in ["SELECT 1;", "SELECT 1; -- done", "SELECT ';';\n  "] {
-            assert!(is_complete(complete), "{complete}");
-        }
-        for open in ["SELECT 1", "SELECT ';", "SELECT 1 -- ;", "SELECT 1; SELECT", "/* ; */", ""] {
-            assert!(!is_complete(open), "{open}");
+    fn knows_what_is_still_open() {
+        assert_eq!(split_open("SELECT 1; SELECT 2;\n"), (vec!["SELECT 1", "SELECT 2"], "\n"));
+        assert_eq!(split_open("SELECT 1; SELECT"), (vec!["SELECT 1"], " SELECT"));
+        assert_eq!(split_open("SELECT ';"), (vec![], "SELECT ';"));
+        assert_eq!(split_open("SELECT 1 -- ;\n"), (vec![], "SELECT 1 -- ;\n"));
+        assert_eq!(split_open("SELECT 1; -- done"), (vec!["SELECT 1"], " -- done"));
+        assert_eq!(inside("SELECT 'a;\n"), Some(Inside::Quote('\'')));
+        assert_eq!(inside("SELECT \"a"), Some(Inside::Quote('"')));
+        assert_eq!(inside("SELECT /* it's"), Some(Inside::Comment));
+        for closed in ["SELECT 'it''s'", "SELECT 1 -- it's", "/* ' */", ""] {
+            assert_eq!(inside(closed), None, "{closed}");
         }
     }
 }

@@ -18,8 +18,14 @@ pub(crate) type ChildDeltas = HashMap<Box<str>, ChildDelta>;
 ///
 /// `base` has the znodes that are there to begin with, by path. A deletion takes a child away only from a parent that
 /// counted it: one of which a gap took the creation was never counted; nor is one counted twice that the base has.
-pub(crate) fn gather(mut merge: Merge, mut base: Option<SnapshotRun>) -> Result<ChildDeltas, HistoryError> {
-    let mut deltas = Deltas::default();
+/// `base_position` is how far the base reaches: a parent of it counts every child that was created until then, also one
+/// that could not be read at the time and is not in the base itself.
+pub(crate) fn gather(
+    mut merge: Merge,
+    mut base: Option<SnapshotRun>,
+    base_position: Option<i64>,
+) -> Result<ChildDeltas, HistoryError> {
+    let mut deltas = Deltas { base_position, ..Deltas::default() };
     let mut group = Vec::new();
     let mut path = String::new();
     loop {
@@ -51,6 +57,7 @@ pub(crate) struct Deltas {
     stack: Vec<(Box<str>, Key)>,
     /// Whether the path at hand exists; `None` where nothing is known to begin with.
     alive: Option<bool>,
+    base_position: Option<i64>,
 }
 
 impl Deltas {
@@ -64,7 +71,8 @@ impl Deltas {
             Some(ChangeKind::Deleted) => false,
             _ => return,
         };
-        let one = match (self.alive.replace(created), created) {
+        let before = self.alive.replace(created);
+        let one = match (before, created) {
             (Some(false) | None, true) => 1,
             (Some(true) | None, false) => -1,
             (Some(true), true) | (Some(false), false) => 0,
@@ -80,6 +88,13 @@ impl Deltas {
         if begun.is_some_and(|begun| row.key() < begun) {
             return;
         }
+        if created && before == Some(false) && begun.is_none() && self.is_counted(row) {
+            return;
+        }
+        // The base was taken while this waited for its answer: its parent counts it, and it stands as it stood after it.
+        if one == 0 && begun.is_none() && self.base_position.is_some_and(|base| row.position() <= base) {
+            return;
+        }
         let entry = match self.gathered.get_mut(parent) {
             Some(entry) => entry,
             None => self.gathered.entry(parent.into()).or_default(),
@@ -90,6 +105,15 @@ impl Deltas {
         if last.is_none_or(|last| last < row.key()) {
             *last = Some(row.key());
             delta.pzxid = row.zxid();
+        }
+    }
+
+    /// Whether the parent's Stat in the base counts this creation, though the base does not have the child: a rescan found
+    /// it later. One that was heard at the base's last zxid itself is the rest of a transaction that the base cuts.
+    fn is_counted(&self, row: Row<'_>) -> bool {
+        match (self.base_position, row.zxid()) {
+            (Some(base), Some(zxid)) => zxid < base || (zxid == base && row.source() == "rescan"),
+            _ => false,
         }
     }
 

@@ -73,7 +73,7 @@ pub fn tree_diff(view: &View, a: At, b: At, filter: &PathFilter) -> Result<TreeD
 impl Tree {
     fn open(view: &View, at: At, filter: &PathFilter) -> Result<Self, ReplayError> {
         let located = locate(view, &at)?;
-        let uncertain = super::locate::uncertain(view, &located)?;
+        let uncertain = super::locate::uncertain(view, &located, filter)?;
         let needs = Needs { stat: true, ..Needs::default() };
         let folder = Folder::open(Plan {
             table: &view.changes,

@@ -50,7 +50,7 @@ impl Folder {
             };
             let select = Arc::new(Select { paths, structure_only: true, ..plan.select.clone() });
             let rows = open_runs(plan.table, &select, Needs::default(), BATCH_ROWS_TOTAL)?;
-            children::gather(Merge::new(rows), base)?
+            children::gather(Merge::new(rows), base, plan.base.map(|snapshot| snapshot.position))?
         } else {
             ChildDeltas::default()
         };

@@ -1,9 +1,10 @@
 use std::collections::HashSet;
 
+use super::part_reader::part_numbers;
 use super::rows::{Key, Needs, Row};
 use super::scan::{parts_by_position, scan_head, scan_part};
 use super::snapshot::Snapshot;
-use super::{At, ReplayError};
+use super::{At, PathFilter, ReplayError, missed};
 use crate::history::error::HistoryError;
 use crate::history::gaps::{Interval, intervals};
 use crate::history::timeline;
@@ -19,11 +20,11 @@ pub struct Located {
     pub position: i64,
     /// The first place after the moment; `None` for everything on record.
     pub until: Option<Key>,
-    asked: Asked,
+    pub(super) asked: Asked,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Asked {
+pub(super) enum Asked {
     Now,
     Position,
     /// The moment, and what the agent's clock shows more than the server's.
@@ -36,7 +37,8 @@ enum Asked {
 /// Finds the newest snapshot that holds nothing later than the moment, and the place of the moment itself.
 ///
 /// # Errors
-/// [`ReplayError::Empty`] without any snapshot; [`ReplayError::BeforeOldest`] names the oldest.
+/// [`ReplayError::Empty`] without any snapshot; [`ReplayError::BeforeOldest`] names the oldest,
+/// [`ReplayError::AfterLast`] the last place on record.
 pub fn locate(view: &View, at: &At) -> Result<Located, ReplayError> {
     let newest = view.snapshots.last().ok_or_else(|| ReplayError::Empty { cluster: view.cluster.to_string() })?;
     match *at {
@@ -61,6 +63,7 @@ fn at_position(view: &View, incarnation: i32, position: i64) -> Result<Located, 
     if position < oldest.position {
         return Err(before_oldest(view, format!("zxid {}", Zxid(position)), oldest));
     }
+    refuse_later_position(view, &all, incarnation, position)?;
     let until = Key::after(position);
     let snapshot = newest_before(view, own.rev(), until)?.unwrap_or_else(|| oldest.clone());
     Ok(Located { snapshot, incarnation, position, until: Some(until), asked: Asked::Position })
@@ -91,6 +94,9 @@ fn at_time(view: &View, time: Micros) -> Result<Located, ReplayError> {
         if !proved {
             continue;
         }
+        if moment.until.is_none() {
+            refuse_later_time(view, &all, time, agent_ahead)?;
+        }
         let last = last_before(view, incarnation, moment.until)?;
         let position = last.map_or(snapshot.position, |last| last.position.max(snapshot.position));
         let asked = Asked::Time { time: time.0, agent_ahead };
@@ -100,6 +106,61 @@ fn at_time(view: &View, time: Micros) -> Result<Located, ReplayError> {
         Some(oldest) => Err(before_oldest(view, time.to_string(), oldest)),
         None => Err(ReplayError::Empty { cluster: view.cluster.to_string() }),
     }
+}
+
+/// Refuses a position that nothing on record of its incarnation reaches.
+fn refuse_later_position(view: &View, all: &[Snapshot], incarnation: i32, position: i64) -> Result<(), ReplayError> {
+    let of_snapshots = all.iter().filter(|snapshot| snapshot.incarnation == incarnation).map(|own| own.position);
+    let greatest = of_snapshots.max().unwrap_or(i64::MIN);
+    if position <= greatest {
+        return Ok(());
+    }
+    let intervals = intervals(view)?;
+    let of_coverage = intervals.iter().filter(|interval| interval.incarnation == incarnation).map(|own| own.to_zxid);
+    let greatest = greatest.max(of_coverage.max().unwrap_or(i64::MIN));
+    if position <= greatest {
+        return Ok(());
+    }
+    let last = last_before(view, incarnation, None)?;
+    let greatest = greatest.max(last.map_or(i64::MIN, |last| last.position));
+    if position <= greatest {
+        return Ok(());
+    }
+    let asked = format!("zxid {}", Zxid(position));
+    let last = format!("zxid {}", Zxid(greatest));
+    Err(ReplayError::AfterLast { cluster: view.cluster.to_string(), asked, last })
+}
+
+/// How far beyond the last word of a recording a moment may lie: clocks are only brought over, not exact.
+const AFTER_LAST_MAX_MICROS: i64 = 5_000_000;
+/// As above while recording goes on: on a quiet connection the next word may take this long.
+const AFTER_OPEN_MAX_MICROS: i64 = 60_000_000;
+
+/// Refuses a moment after everything on record. `agent_ahead` brings it over to the agent's clock, by which all that is
+/// looked at here is timed.
+fn refuse_later_time(view: &View, all: &[Snapshot], time: Micros, agent_ahead: i64) -> Result<(), ReplayError> {
+    let asked = time.0.saturating_add(agent_ahead);
+    let mut last = all.iter().map(|snapshot| snapshot.taken_at.0).max().unwrap_or(i64::MIN);
+    let mut grace = AFTER_LAST_MAX_MICROS;
+    for interval in intervals(view)? {
+        last = last.max(interval.to_time);
+        if interval.open {
+            grace = AFTER_OPEN_MAX_MICROS;
+        }
+    }
+    let is_later = |last: i64| asked > last.saturating_add(grace);
+    if is_later(last) {
+        for part in view.changes.parts.iter() {
+            // Without statistics nothing is proved.
+            last = last.max(part_numbers(part, "observed_at")?.map_or(i64::MAX, |(_, max)| max));
+        }
+        scan_head(&view.changes, PLACES, |row| last = last.max(row.observed_at().unwrap_or(i64::MIN)))?;
+    }
+    if !is_later(last) {
+        return Ok(());
+    }
+    let last = Micros(last.saturating_sub(agent_ahead)).to_string();
+    Err(ReplayError::AfterLast { cluster: view.cluster.to_string(), asked: time.to_string(), last })
 }
 
 fn snapshots(view: &View) -> Result<Vec<Snapshot>, HistoryError> {
@@ -203,16 +264,23 @@ fn greatest(
 ///
 /// A row without a zxid lies after its position, and before the next zxid that was heard live after it; for a row that a
 /// rescan found also before the zxid at which coverage began again. By time, one that had been heard of by then is
-/// certain too.
-pub(crate) fn uncertain(view: &View, located: &Located) -> Result<HashSet<Box<str>>, HistoryError> {
-    let mut paths = HashSet::new();
+/// certain too. Nor is it certain what a path was in a time of which changes are missing, see [`missed`].
+///
+/// `filter` only says which paths matter.
+pub(crate) fn uncertain(
+    view: &View,
+    located: &Located,
+    filter: &PathFilter,
+) -> Result<HashSet<Box<str>>, HistoryError> {
     if matches!(located.asked, Asked::Now) {
-        return Ok(paths);
+        return Ok(HashSet::new());
     }
+    let intervals = intervals(view)?;
+    let mut paths = missed::paths(view, located, &intervals, filter)?;
     let (incarnation, position, until) = (located.incarnation, located.position, located.until);
     let known = greatest(view, incarnation, until, |row| row.zxid().is_some())?.map_or(i64::MIN, |key| key.position);
     let live = greatest(view, incarnation, until, |row| row.zxid().is_some() && row.source() != "rescan")?;
-    let began = intervals(view)?
+    let began = intervals
         .iter()
         .filter(|interval| interval.is_data() && interval.incarnation == incarnation)
         .map(|interval: &Interval| interval.from_zxid)

@@ -16,6 +16,8 @@ pub struct Report {
     /// In words, what arithmetic says nothing about here.
     pub unproved: Vec<String>,
     pub checked: Checked,
+    /// Whether there was nothing to check: no change, no snapshot, no coverage. Then no hole says nothing either.
+    pub is_empty: bool,
 }
 
 impl Report {
@@ -31,10 +33,12 @@ pub struct Checked {
     pub changes: u64,
     /// Steps from one version to the next within a life.
     pub versions: u64,
-    /// Snapshots that a replay was compared with.
+    /// Snapshots that were read to their end.
     pub snapshots: u64,
     /// Znodes of those snapshots.
     pub znodes: u64,
+    /// Pairs of snapshots of which a replay from the one was compared with the other.
+    pub pairs: u64,
 }
 
 /// Something that is missing, doubled or contradicts the rest.
@@ -108,6 +112,8 @@ pub(super) struct Findings {
     pub(super) excused: u64,
     pub(super) acls_ahead: u64,
     pub(super) watched: bool,
+    /// Whether any interval was observed.
+    pub(super) covered: bool,
     gaps: usize,
     gaps_missed: i64,
 }
@@ -133,6 +139,7 @@ impl Findings {
             excused: 0,
             acls_ahead: 0,
             watched: false,
+            covered: false,
             gaps: 0,
             gaps_missed: 0,
         }
@@ -169,6 +176,11 @@ impl Findings {
 
     pub(super) fn finish(mut self) -> Report {
         let mut unproved = std::mem::take(&mut self.report.unproved);
+        let Checked { changes, snapshots, .. } = self.report.checked;
+        self.report.is_empty = changes == 0 && snapshots == 0 && !self.covered && self.report.holes.is_empty();
+        if self.report.is_empty {
+            unproved.push("nothing is recorded of this cluster: no tree was ever read to the end".to_owned());
+        }
         let mut say = |count: u64, text: &str| {
             if count > 0 {
                 unproved.push(format!("{count} {text}"));

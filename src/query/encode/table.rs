@@ -4,7 +4,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 
 use super::cell::{Cell, Column};
-use super::json;
+use super::{json, width};
 
 /// Rows as an aligned table for people.
 ///
@@ -26,7 +26,7 @@ const WIDTH_MAX: usize = 120;
 
 impl TableEncoder {
     pub fn new(schema: &SchemaRef) -> Self {
-        let widths = schema.fields().iter().map(|field| width(field.name())).collect();
+        let widths = schema.fields().iter().map(|field| width::of(field.name())).collect();
         let right = schema.fields().iter().map(|field| field.data_type().is_numeric()).collect();
         Self { schema: schema.clone(), right, widths, held: Vec::new(), measured: false, rows: 0 }
     }
@@ -38,13 +38,13 @@ impl TableEncoder {
             fields.zip(batch.columns()).map(|(field, array)| Column::new(field, array)).collect();
         for row in 0..batch.num_rows() {
             self.rows += 1;
-            let texts: Vec<String> = columns.iter().map(|column| text(&column.cell(row))).collect();
+            let texts: Vec<String> = columns.iter().map(|column| text(&column.cell(row), WIDTH_MAX)).collect();
             if self.measured {
                 self.line(&texts, out);
                 continue;
             }
             for (width_max, text) in self.widths.iter_mut().zip(&texts) {
-                *width_max = (*width_max).max(width(text));
+                *width_max = (*width_max).max(width::of(text));
             }
             self.held.push(texts);
             if self.held.len() >= ROWS_MEASURED {
@@ -58,8 +58,7 @@ impl TableEncoder {
         if !self.measured {
             self.release(out);
         }
-        let rows = self.rows;
-        out.extend_from_slice(format!("({rows} {})\n", if rows == 1 { "row" } else { "rows" }).as_bytes());
+        out.extend_from_slice(count(self.rows).as_bytes());
     }
 
     fn release(&mut self, out: &mut Vec<u8>) {
@@ -80,7 +79,7 @@ impl TableEncoder {
                 line.push_str("  ");
             }
             let wanted = self.widths.get(index).copied().unwrap_or_default();
-            let padding = wanted.saturating_sub(width(text));
+            let padding = wanted.saturating_sub(width::of(text));
             if self.right.get(index).copied().unwrap_or_default() {
                 line.extend(std::iter::repeat_n(' ', padding));
                 line.push_str(text);
@@ -94,11 +93,13 @@ impl TableEncoder {
     }
 }
 
-fn width(text: &str) -> usize {
-    text.chars().count()
+/// The line that ends an answer for people.
+pub(super) fn count(rows: u64) -> String {
+    format!("({rows} {})\n", if rows == 1 { "row" } else { "rows" })
 }
 
-fn text(cell: &Cell<'_>) -> String {
+/// A value on one line, cut where it is wider than `width_max`.
+pub(super) fn text(cell: &Cell<'_>, width_max: usize) -> String {
     let text = match cell {
         Cell::Null => String::new(),
         Cell::Bool(bool) => bool.to_string(),
@@ -109,7 +110,7 @@ fn text(cell: &Cell<'_>) -> String {
             _ => {
                 let mut hex = "0x".to_owned();
                 // Two digits a byte: what would be cut anyway is not even written.
-                for byte in bytes.iter().take(WIDTH_MAX) {
+                for byte in bytes.iter().take(width_max) {
                     let _ = write!(hex, "{byte:02x}");
                 }
                 hex
@@ -121,8 +122,8 @@ fn text(cell: &Cell<'_>) -> String {
             text
         }
     };
-    match text.char_indices().nth(WIDTH_MAX) {
-        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
+    match width::cut_at(&text, width_max) {
+        Some(at) => format!("{}…", text.get(..at).unwrap_or_default()),
         None => text,
     }
 }

@@ -1,4 +1,5 @@
 mod fixture;
+mod moments;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -221,6 +222,23 @@ async fn refuses_whatever_would_write_or_name_a_file() {
     ] {
         let error = refused(&engine, &sql).await;
         assert!(!error.contains("a,b"), "{sql}: {error}");
+        let reads = ["SELECT", "WITH", "EXPLAIN ANALYZE SELECT"].iter().any(|verb| sql.starts_with(verb));
+        assert!(reads || error.contains("The history is read-only"), "{sql}: {error}");
+    }
+    // Also where something else is wrong with it: that is not what matters.
+    for sql in [
+        "INSERT INTO changes VALUES (1)",
+        "INSERT INTO nowhere SELECT nothing",
+        "COPY nowhere TO 'x'",
+        "WITH x AS (SELECT 1) INSERT INTO nowhere SELECT * FROM x",
+        "-- tidy up\nDELETE FROM",
+        "UPDATE nowhere SET",
+        "MERGE INTO nowhere",
+        "EXPLAIN INSERT INTO nowhere VALUES (1)",
+        "VACUUM",
+    ] {
+        let error = refused(&engine, sql).await;
+        assert!(error.contains("is refused. The history is read-only"), "{sql}: {error}");
     }
     assert!(!written.exists());
     // What reads stays possible.
@@ -243,6 +261,10 @@ async fn errors_name_the_thing_and_what_to_do() {
         ("SELECT * FROM change", &["table 'change' not found", "The tables are changes, znodes"]),
         ("SELECT * FROM znodes_before(1)", &["znodes_before", "znodes_at, tree_diff"]),
         ("SELEC 1", &["SELEC"]),
+        ("SELECT foo(path) FROM changes", &["no function 'foo'", "data_text, decode"]),
+        ("SELECT data_txt(data) FROM changes", &["Did you mean 'data_text'"]),
+        ("SELECT uper(path) FROM changes", &["Did you mean 'upper'"]),
+        ("SELECT znodes_at(1)", &["SELECT * FROM znodes_at"]),
         ("DROP TABLE changes", &["read-only"]),
         ("SELECT * FROM znodes_at(5)", &["a zxid belongs to one ensemble", "a, b"]),
         ("SELECT * FROM znodes_at(5, 'c')", &["no cluster 'c'", "a, b"]),

@@ -13,8 +13,8 @@ use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 
 use super::moment::{self, Moment};
-use super::scope;
-use super::znodes::replay_error;
+use super::scope::{self, Place, Places};
+use super::znodes::hinted;
 use super::{FORM_HEX, FORM_KEY, cluster_field, constant_text, user_error};
 use crate::history::replay::{At, Diff, PathFilter, Side, tree_diff};
 use crate::history::view::View;
@@ -77,12 +77,14 @@ impl TableFunctionImpl for TreeDiff {
         let a = moment::places(&views, &Moment::parse(a, USAGE)?, None)?;
         let b = moment::places(&views, &Moment::parse(b, USAGE)?, None)?;
         let pairs = a.into_iter().zip(b).map(|((view, a), (_, b))| (view, a, b)).collect();
-        Ok(Arc::new(DiffTable { pairs }))
+        Ok(Arc::new(DiffTable { pairs, hint: moment::hint(&views, "tree_diff(a, b, '<cluster>')") }))
     }
 }
 
 struct DiffTable {
     pairs: Vec<(View, At, At)>,
+    /// Added to the error of one cluster.
+    hint: Option<Arc<str>>,
 }
 
 impl std::fmt::Debug for DiffTable {
@@ -107,21 +109,25 @@ impl TableProvider for DiffTable {
 
     async fn scan(
         &self,
-        _state: &dyn Session,
+        state: &dyn Session,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let paths = scope::paths(filters);
         let pair = |(view, a, b): &(View, At, At)| -> Arc<dyn PartitionStream> {
-            Arc::new(Pair { view: view.clone(), a: *a, b: *b, paths: paths.clone() })
+            Arc::new(Pair { view: view.clone(), a: *a, b: *b, paths: paths.clone(), hint: self.hint.clone() })
         };
-        if self.pairs.is_empty() {
+        let predicate = scope::predicate(state, filters, &SCHEMA)?;
+        let place = |view: &View| Place { cluster: view.cluster.clone(), day: None, seqs: None };
+        let places: Vec<Place> = self.pairs.iter().map(|(view, _, _)| place(view)).collect();
+        let keep = scope::prune(predicate.as_ref(), &SCHEMA, &Places(&places));
+        let pairs: Vec<_> = self.pairs.iter().zip(keep).filter(|(_, keep)| *keep).map(|(one, _)| pair(one)).collect();
+        if pairs.is_empty() {
             let schema =
                 projection.map_or_else(|| Ok(SCHEMA.clone()), |columns| SCHEMA.project(columns).map(Arc::new))?;
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
-        let pairs = self.pairs.iter().map(pair).collect();
         Ok(Arc::new(StreamingTableExec::try_new(SCHEMA.clone(), pairs, projection, None, false, limit)?))
     }
 }
@@ -132,6 +138,7 @@ struct Pair {
     a: At,
     b: At,
     paths: PathFilter,
+    hint: Option<Arc<str>>,
 }
 
 impl std::fmt::Debug for Pair {
@@ -154,8 +161,9 @@ impl PartitionStream for Pair {
         let mut builder = RecordBatchReceiverStream::builder(SCHEMA.clone(), BATCHES_WAITING_MAX);
         let sender = builder.tx();
         let (view, a, b, paths) = (self.view.clone(), self.a, self.b, self.paths.clone());
+        let hint = self.hint.clone();
         builder.spawn_blocking(move || {
-            let mut diffs = tree_diff(&view, a, b, &paths).map_err(replay_error)?;
+            let mut diffs = tree_diff(&view, a, b, &paths).map_err(|error| hinted(error, hint.as_deref()))?;
             loop {
                 let some: std::result::Result<Vec<Diff>, _> = diffs.by_ref().take(BATCH_ROWS).collect();
                 let some = some.map_err(|error| DataFusionError::External(Box::new(error)))?;

@@ -14,8 +14,9 @@ use crate::zk::Micros;
 
 /// `znodes_at(t [, cluster [, incarnation]])`: the tree as it was after the last change at or before `t`.
 ///
-/// `t` is a timestamp, a text that reads as one (`2026-11-20`, `2026-11-20T09:30:00Z`), or a zxid: an integer, or a
-/// text in ZooKeeper's own hex (`0x200000007`). A zxid means nothing beyond its own ensemble, so where there are several
+/// `t` is a timestamp, a text that reads as one (`2026-11-20`, `2026-11-20T09:30:00Z`), or a zxid: an integer, or
+/// ZooKeeper's own hex (`0x200000007`), as a text or bare. What is beyond everything on
+/// record is an error. A zxid means nothing beyond its own ensemble, so where there are several
 /// it needs a cluster; it is looked for in the latest incarnation unless another is named.
 pub(super) struct ZnodesAt {
     views: Arc<[View]>,
@@ -43,7 +44,8 @@ impl TableFunctionImpl for ZnodesAt {
         let moment = Moment::parse(t, USAGE)?;
         let views = chosen(&self.views, rest.first(), USAGE)?;
         let incarnation = rest.get(1).map(|expr| integer(expr, USAGE)).transpose()?;
-        Ok(Arc::new(ZnodesTable::new(places(&views, &moment, incarnation)?, true)))
+        let hint = hint(&views, "znodes_at(t, '<cluster>')");
+        Ok(Arc::new(ZnodesTable::new(places(&views, &moment, incarnation)?, true).with_hint(hint)))
     }
 }
 
@@ -79,9 +81,14 @@ impl Moment {
             ScalarValue::TimestampNanosecond(Some(n), _) => Ok(Self::Time(Micros(n.div_euclid(1_000)))),
             ScalarValue::Date32(Some(days)) => Ok(Self::Time(Micros(i64::from(*days).saturating_mul(86_400_000_000)))),
             ScalarValue::Date64(Some(millis)) => Ok(Self::Time(Micros::from_millis(*millis))),
+            // How SQL reads 0x2a without quotes: as bytes.
+            ScalarValue::Binary(Some(bytes)) | ScalarValue::LargeBinary(Some(bytes)) => match zxid_of(bytes) {
+                Some(zxid) => Ok(Self::Zxid(zxid)),
+                None => Err(refused(&format!("X'{value}' is no zxid"))),
+            },
             other => match other.try_as_str() {
                 Some(Some(text)) => Self::parse_text(text).ok_or_else(|| {
-                    refused(&format!("'{text}' is neither a time (2026-11-20T09:30:00Z) nor a zxid (0x2a)"))
+                    refused(&format!("'{text}' is neither a time ('2026-11-20T09:30:00Z') nor a zxid ('0x2a')"))
                 }),
                 _ => Err(refused(&format!("{other} is neither"))),
             },
@@ -101,9 +108,22 @@ impl Moment {
     }
 }
 
-/// The clusters that the optional argument names: all of them, or the one.
+/// A number of at most 63 bits, its highest byte first.
+fn zxid_of(bytes: &[u8]) -> Option<i64> {
+    let leading = bytes.iter().take_while(|byte| **byte == 0).count();
+    let digits = bytes.get(leading..).filter(|digits| digits.len() <= 8)?;
+    i64::try_from(digits.iter().fold(0_u64, |number, byte| (number << 8) | u64::from(*byte))).ok()
+}
+
+/// The clusters that the optional argument names: the one, or all of them.
+///
+/// A cluster whose tree has never been read to the end has no znodes to show. Alone it is an error that says so; beside
+/// others it must not take theirs away.
 pub(super) fn chosen(views: &[View], name: Option<&Expr>, usage: &str) -> Result<Vec<View>> {
-    let Some(name) = name else { return Ok(views.to_vec()) };
+    let Some(name) = name else {
+        let complete: Vec<View> = views.iter().filter(|view| !view.snapshots.is_empty()).cloned().collect();
+        return Ok(if complete.is_empty() { views.to_vec() } else { complete });
+    };
     let name = match name {
         Expr::Literal(value, _) => value.try_as_str().flatten().map(str::to_owned),
         _ => None,
@@ -131,14 +151,14 @@ pub(super) fn places(views: &[View], moment: &Moment, incarnation: Option<i32>) 
     if matches!(moment, Moment::Zxid(_)) && views.len() > 1 {
         return Err(user_error(format!(
             "a zxid belongs to one ensemble, and this history has several: name the cluster, as in \
-             znodes_at(<zxid>, '<cluster>') or tree_diff(<a>, <b>, '<cluster>'); the clusters are {}",
+             znodes_at('<zxid>', '<cluster>') or tree_diff('<a>', '<b>', '<cluster>'); the clusters are {}",
             names(views)
         )));
     }
     views.iter().map(|view| Ok((view.clone(), place(view, moment, incarnation)?))).collect()
 }
 
-pub(super) fn place(view: &View, moment: &Moment, incarnation: Option<i32>) -> Result<At> {
+fn place(view: &View, moment: &Moment, incarnation: Option<i32>) -> Result<At> {
     Ok(match moment {
         Moment::Time(time) => At::Time(*time),
         Moment::Zxid(position) => {
@@ -149,6 +169,12 @@ pub(super) fn place(view: &View, moment: &Moment, incarnation: Option<i32>) -> R
             At::Position { incarnation, position: *position }
         }
     })
+}
+
+/// What to add to the error of one cluster of several.
+pub(super) fn hint(views: &[View], call: &str) -> Option<Arc<str>> {
+    (views.len() > 1)
+        .then(|| format!("; or ask for one cluster alone: {call}; the clusters are {}", names(views)).into())
 }
 
 fn names(views: &[View]) -> String {
@@ -167,6 +193,13 @@ mod tests {
             assert_eq!(Moment::parse(&lit(text), "f").ok(), Some(day.clone()), "{text}");
         }
         assert_eq!(Moment::parse(&lit("0x2a"), "f").ok(), Some(Moment::Zxid(42)));
+        // 0x2a, 0x200000007 and 0x0 as SQL has them; the last two are too big for a zxid.
+        let bytes = |bytes: &[u8]| Moment::parse(&lit(ScalarValue::Binary(Some(bytes.to_vec()))), "f").ok();
+        assert_eq!(bytes(&[0x2a]), Some(Moment::Zxid(42)));
+        assert_eq!(bytes(&[2, 0, 0, 0, 7]), Some(Moment::Zxid(0x2_0000_0007)));
+        assert_eq!(bytes(&[0]), Some(Moment::Zxid(0)));
+        assert_eq!(bytes(&[0xff; 8]), None);
+        assert_eq!(bytes(&[1; 9]), None);
         assert_eq!(Moment::parse(&lit(42_i64), "f").ok(), Some(Moment::Zxid(42)));
         assert_eq!(Moment::parse(&lit(ScalarValue::Date32(Some(20_777))), "f").ok(), Some(day));
         for bad in

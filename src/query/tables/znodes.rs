@@ -27,6 +27,8 @@ use crate::history::view::View;
 pub(super) struct ZnodesTable {
     trees: Vec<(View, At)>,
     schema: SchemaRef,
+    /// Added to the error of one cluster.
+    hint: Option<Arc<str>>,
 }
 
 impl std::fmt::Debug for ZnodesTable {
@@ -44,7 +46,12 @@ const BATCHES_WAITING_MAX: usize = 2;
 impl ZnodesTable {
     /// `with_uncertain`: whether there is a column that tells which rows' place straddles the moment.
     pub(super) fn new(trees: Vec<(View, At)>, with_uncertain: bool) -> Self {
-        Self { trees, schema: znodes_schema(with_uncertain) }
+        Self { trees, schema: znodes_schema(with_uncertain), hint: None }
+    }
+
+    /// Adds `hint` to what is told where one cluster of several has no such moment.
+    pub(super) fn with_hint(self, hint: Option<Arc<str>>) -> Self {
+        Self { hint, ..self }
     }
 }
 
@@ -94,7 +101,14 @@ impl TableProvider for ZnodesTable {
             .zip(&keep)
             .filter(|((view, _), keep)| **keep && (!any_complete || !view.snapshots.is_empty()))
             .map(|((view, at), _)| -> Arc<dyn PartitionStream> {
-                Arc::new(Tree { view: view.clone(), at: *at, paths: paths.clone(), limit, schema: schema.clone() })
+                Arc::new(Tree {
+                    view: view.clone(),
+                    at: *at,
+                    paths: paths.clone(),
+                    limit,
+                    schema: schema.clone(),
+                    hint: self.hint.clone(),
+                })
             })
             .collect();
         if partitions.is_empty() {
@@ -120,6 +134,7 @@ struct Tree {
     paths: PathFilter,
     limit: Option<usize>,
     schema: SchemaRef,
+    hint: Option<Arc<str>>,
 }
 
 impl std::fmt::Debug for Tree {
@@ -137,11 +152,12 @@ impl PartitionStream for Tree {
         let mut builder = RecordBatchReceiverStream::builder(self.schema.clone(), BATCHES_WAITING_MAX);
         let sender = builder.tx();
         let (view, at, paths, schema) = (self.view.clone(), self.at, self.paths.clone(), self.schema.clone());
+        let hint = self.hint.clone();
         let mut left = self.limit.unwrap_or(usize::MAX);
         builder.spawn_blocking(move || {
             let options =
                 ReplayOptions { columns: wanted(&schema), filter: paths, batch_rows: BATCH_ROWS.min(left.max(1)) };
-            for batch in replay(&view, at, options).map_err(replay_error)? {
+            for batch in replay(&view, at, options).map_err(|error| hinted(error, hint.as_deref()))? {
                 let batch = batch.map_err(|error| DataFusionError::External(Box::new(error)))?;
                 let batch = batch.slice(0, batch.num_rows().min(left));
                 left -= batch.num_rows();
@@ -180,6 +196,14 @@ fn row_batch(cluster: &str, batch: &RecordBatch, schema: &SchemaRef) -> Result<R
         .collect();
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     Ok(RecordBatch::try_new_with_options(schema.clone(), columns?, &options)?)
+}
+
+/// As [`replay_error`], with what to do where the error is that of one cluster of several.
+pub(super) fn hinted(error: ReplayError, hint: Option<&str>) -> DataFusionError {
+    match (error, hint) {
+        (error @ ReplayError::History(_), _) | (error, None) => replay_error(error),
+        (other, Some(hint)) => user_error(format!("{other}{hint}")),
+    }
 }
 
 /// A moment that the history does not reach is the query's fault; a file that cannot be read is not.

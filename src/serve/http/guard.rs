@@ -24,6 +24,11 @@ impl Hosts {
         Self { bound, names: names.into_iter().map(|name| name.to_ascii_lowercase()).collect() }
     }
 
+    /// The address listened on.
+    pub(super) fn bound(&self) -> SocketAddr {
+        self.bound
+    }
+
     fn knows(&self, host: &str) -> bool {
         let name = without_port(host).trim_end_matches('.').to_ascii_lowercase();
         if name == "localhost" || self.names.contains(&name) {

@@ -16,8 +16,9 @@ pub(super) async fn index(State(state): State<AppState>) -> Response {
          POST /sql       the body is the SQL; Accept: application/json, text/csv or\n\
          \x20               application/vnd.apache.arrow.stream\n\
          POST /snapshot  take a snapshot now; needs the token from the history's folder\n\n\
-         curl -s --data-binary 'SHOW TABLES' http://127.0.0.1:9847/sql\n",
-        state.version
+         curl -s --data-binary 'SHOW TABLES' http://{}/sql\n",
+        state.version,
+        state.hosts.bound()
     );
     plain(StatusCode::OK, text)
 }

@@ -94,6 +94,8 @@ async fn every_page_answers() {
         assert!(response.contains(words), "{path}: {response}");
         assert!(!response.to_lowercase().contains("access-control"), "{path}: {response}");
     }
+    let index = ask(address, get_request("/", &address.to_string())).await;
+    assert!(index.contains(&format!("'SHOW TABLES' http://{address}/sql")), "{index}");
     let strange = ask(address, get_request("/metrics", "evil.example")).await;
     assert_eq!(status(&strange), 421, "{strange}");
     let refused = ask(address, post_request("/snapshot", "", "")).await;
