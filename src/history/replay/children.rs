@@ -16,8 +16,9 @@ pub(crate) type ChildDeltas = HashMap<Box<str>, ChildDelta>;
 /// Only those count that belong to the parent's present life. A path begins the life of a parent of later paths only
 /// while those still begin with it: so a stack is enough to know when each possible parent was created last.
 ///
-/// `base` has the znodes that are there to begin with, by path. A deletion takes a child away only from a parent that
-/// counted it: one of which a gap took the creation was never counted; nor is one counted twice that the base has.
+/// `base` has the znodes that are there to begin with, by path. A child counts by whether it is there at the end and was
+/// there in the beginning, as the fold of its own rows has it: rows of a gap have bounds for places, so the order between
+/// a parent's and a child's rows is not to be relied on.
 /// `base_position` is how far the base reaches: a parent of it counts every child that was created until then, also one
 /// that could not be read at the time and is not in the base itself.
 pub(crate) fn gather(
@@ -30,12 +31,16 @@ pub(crate) fn gather(
     let mut path = String::new();
     loop {
         merge.next_group(&mut group)?;
-        let Some((first, at)) = group.first() else { return Ok(deltas.finish()) };
+        let Some((first, at)) = group.first() else {
+            deltas.end_path(&path);
+            return Ok(deltas.finish());
+        };
         let of = first.row(*at).path();
         if of != path {
+            deltas.end_path(&path);
             path.clear();
             path.push_str(of);
-            deltas.alive = match &mut base {
+            deltas.base_alive = match &mut base {
                 Some(base) => {
                     while base.path().is_some_and(|before| before < path.as_str()) {
                         base.advance()?;
@@ -44,6 +49,7 @@ pub(crate) fn gather(
                 }
                 None => None,
             };
+            deltas.begin_path(of);
         }
         for (rows, at) in &group {
             deltas.add(rows.row(*at));
@@ -55,28 +61,51 @@ pub(crate) fn gather(
 pub(crate) struct Deltas {
     gathered: HashMap<Box<str>, (ChildDelta, Option<Key>)>,
     stack: Vec<(Box<str>, Key)>,
-    /// Whether the path at hand exists; `None` where nothing is known to begin with.
+    /// Whether the path at hand exists in the base; `None` where nothing is known to begin with.
+    base_alive: Option<bool>,
+    /// … and after the rows so far.
     alive: Option<bool>,
+    /// Its parent's Stat in the base counts the path at hand, though the base does not have it.
+    counted_before: bool,
     base_position: Option<i64>,
 }
 
 impl Deltas {
-    pub(crate) fn add(&mut self, row: Row<'_>) {
-        let path = row.path();
+    fn begin_path(&mut self, path: &str) {
         while self.stack.last().is_some_and(|(open, _)| !path.starts_with(open.as_ref())) {
             self.stack.pop();
         }
+        self.alive = self.base_alive;
+        self.counted_before = false;
+    }
+
+    /// Counts the path at hand for its parent.
+    fn end_path(&mut self, path: &str) {
+        let Some(parent) = parent(path) else { return };
+        let Some(alive) = self.alive else { return };
+        // A parent that began anew counts whoever is there; one that went on, whoever came or went.
+        let before = self.base_alive.unwrap_or(!alive) || self.counted_before;
+        let children = i32::from(alive) - if self.begun(parent).is_some() { 0 } else { i32::from(before) };
+        if children != 0 {
+            let (delta, _) = self.gathered.entry(parent.into()).or_default();
+            delta.children = delta.children.saturating_add(children);
+        }
+    }
+
+    /// When the present life of a possible parent of the path at hand began, if that is among the rows.
+    fn begun(&self, parent: &str) -> Option<Key> {
+        self.stack.iter().rev().find(|(open, _)| **open == *parent).map(|(_, begun)| *begun)
+    }
+
+    fn add(&mut self, row: Row<'_>) {
+        let path = row.path();
         let created = match row.kind() {
             Some(ChangeKind::Created) => true,
             Some(ChangeKind::Deleted) => false,
             _ => return,
         };
         let before = self.alive.replace(created);
-        let one = match (before, created) {
-            (Some(false) | None, true) => 1,
-            (Some(true) | None, false) => -1,
-            (Some(true), true) | (Some(false), false) => 0,
-        };
+        let repeats = before == Some(created);
         if created {
             match self.stack.last_mut() {
                 Some((open, begun)) if **open == *path => *begun = row.key().max(*begun),
@@ -84,15 +113,16 @@ impl Deltas {
             }
         }
         let Some(parent) = parent(path) else { return };
-        let begun = self.stack.iter().rev().find(|(open, _)| **open == *parent).map(|(_, begun)| *begun);
+        let begun = self.begun(parent);
         if begun.is_some_and(|begun| row.key() < begun) {
             return;
         }
         if created && before == Some(false) && begun.is_none() && self.is_counted(row) {
+            self.counted_before = true;
             return;
         }
         // The base was taken while this waited for its answer: its parent counts it, and it stands as it stood after it.
-        if one == 0 && begun.is_none() && self.base_position.is_some_and(|base| row.position() <= base) {
+        if repeats && begun.is_none() && self.base_position.is_some_and(|base| row.position() <= base) {
             return;
         }
         let entry = match self.gathered.get_mut(parent) {
@@ -101,7 +131,6 @@ impl Deltas {
         };
         let (delta, last) = entry;
         delta.events = delta.events.wrapping_add(1);
-        delta.children = delta.children.saturating_add(one);
         if last.is_none_or(|last| last < row.key()) {
             *last = Some(row.key());
             delta.pzxid = row.zxid();
@@ -117,7 +146,7 @@ impl Deltas {
         }
     }
 
-    pub(crate) fn finish(self) -> ChildDeltas {
+    fn finish(self) -> ChildDeltas {
         self.gathered.into_iter().map(|(path, (delta, _))| (path, delta)).collect()
     }
 }
