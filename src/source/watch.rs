@@ -132,7 +132,7 @@ pub enum ReadResult {
 pub enum SourceError {
     #[error(
         "{ensemble}: the server has no persistent recursive watches (addWatch). zktrail needs ZooKeeper 3.6 or newer: \
-         upgrade the servers, or import their transaction logs instead"
+         upgrade the servers"
     )]
     NoAddWatch { ensemble: String },
     #[error("{ensemble}: authentication failed: check the scheme and the credential of this ensemble's auth")]
