@@ -21,4 +21,5 @@ pub(crate) mod tables;
 
 pub use engine::{Activity, Engine, Limits, Observer, QueryEvent, QueryStream, Sources};
 pub use error::{ErrorKind, QueryError};
+pub use read_only::behind_comments;
 pub use tables::{FUNCTIONS as TABLE_FUNCTIONS, NAMES as TABLES};

@@ -12,7 +12,7 @@ use crate::lens::PathGlob;
 
 /// Rewrites history: the values of every path that matches become null in all changes and snapshots.
 ///
-/// That a change happened stays on record, and so do its version, length-free. No agent may be recording meanwhile;
+/// That a change happened stays on record, and so do its version and its ACL. No agent may be recording meanwhile;
 /// give the agent a value policy for these paths before it starts again, or it records them anew.
 #[derive(Debug, Args)]
 pub struct RedactArgs {

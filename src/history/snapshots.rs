@@ -30,11 +30,6 @@ use super::error::HistoryError;
 use super::part::Part;
 use super::view::View;
 
-/// The newest snapshot of a history.
-pub fn latest(view: &View) -> Option<Arc<Part>> {
-    view.snapshots.last().cloned()
-}
-
 /// The newest snapshot of an incarnation that was taken at or before a seq.
 pub fn latest_before(view: &View, incarnation: i32, seq: i64) -> Result<Option<Arc<Part>>, HistoryError> {
     for part in view.snapshots.iter().rev().filter(|part| part.range.last <= seq) {

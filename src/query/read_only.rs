@@ -79,8 +79,8 @@ fn refused_set(body: &SetExpr) -> Option<&'static str> {
     }
 }
 
-/// The first word of a text where it is one of a statement that writes; for what does not even parse.
-pub(super) fn refused_word(sql: &str) -> Option<String> {
+/// The rest of a text behind the space and the comments that it begins with.
+pub fn behind_comments(sql: &str) -> &str {
     let mut rest = sql.trim_start();
     loop {
         rest = if let Some(comment) = rest.strip_prefix("--") {
@@ -88,10 +88,15 @@ pub(super) fn refused_word(sql: &str) -> Option<String> {
         } else if let Some(comment) = rest.strip_prefix("/*") {
             comment.split_once("*/").map_or("", |(_, rest)| rest)
         } else {
-            break;
+            return rest;
         }
         .trim_start();
     }
+}
+
+/// The first word of a text where it is one of a statement that writes; for what does not even parse.
+pub(super) fn refused_word(sql: &str) -> Option<String> {
+    let rest = behind_comments(sql);
     let word = rest.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default().to_ascii_uppercase();
     WRITING.contains(&word.as_str()).then_some(word)
 }

@@ -61,17 +61,7 @@ fn ends(text: &str) -> (Vec<usize>, Option<Inside>) {
 
 /// Whether there is nothing but space and comments.
 pub(super) fn is_blank(text: &str) -> bool {
-    let mut rest = text.trim_start();
-    loop {
-        rest = if let Some(comment) = rest.strip_prefix("--") {
-            comment.split_once('\n').map_or("", |(_, rest)| rest)
-        } else if let Some(comment) = rest.strip_prefix("/*") {
-            comment.split_once("*/").map_or("", |(_, rest)| rest)
-        } else {
-            return rest.is_empty();
-        }
-        .trim_start();
-    }
+    crate::query::behind_comments(text).is_empty()
 }
 
 #[cfg(test)]

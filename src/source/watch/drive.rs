@@ -188,11 +188,8 @@ impl<'a> Driver<'a> {
             let wait = if stopping.is_some() { wait.min(Duration::from_millis(20)) } else { wait };
             tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop), if stopping.is_none() => {
-                    stopping = Some(Instant::now());
-                    // What comes from now on is after the end.
-                    self.wire.close();
-                }
+                // Events are taken to the end: an answer must not show changes whose events were dropped.
+                _ = stop.wait_for(|stop| *stop), if stopping.is_none() => stopping = Some(Instant::now()),
                 () = self.wire.ready() => {}
                 Some(command) = commands.recv(), if self.acl_reads < ACL_READS_IN_FLIGHT_MAX => self.on_command(command),
                 _ = tick.tick() => {}

@@ -112,11 +112,6 @@ impl Wire {
         self.shared.lock().watcher.is_some()
     }
 
-    /// Takes no more events; answers still come.
-    pub(super) fn close(&self) {
-        self.shared.lock().watcher = None;
-    }
-
     /// Takes events again after an overrun.
     pub(super) fn resume(&self) {
         self.shared.lock().overrun = false;
