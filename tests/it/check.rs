@@ -10,8 +10,11 @@ use serde_json::Value;
 use crate::prerequisites;
 use crate::workload::{Kind, Operation, Recorded};
 
+mod align;
 #[cfg(test)]
 mod tests;
+
+use align::{align, is_missed_before};
 
 /// In the order that the table's documentation gives.
 pub const CHANGES_IN_ORDER: &str = "SELECT seq, kind, path, version, aversion, zxid, position, ordinal, czxid, \
@@ -189,19 +192,18 @@ fn compare_path(
     complaints: &mut Complaints,
 ) {
     let heard: Vec<&Operation> = operations.iter().copied().filter(|one| one.kind != Kind::AclChanged).collect();
+    let rows: Vec<&Row> = rows.iter().copied().filter(|row| row.kind != Kind::AclChanged).collect();
+    let may_be_absent: Vec<bool> = heard.iter().map(|operation| is_in_gap(operation, expected.gaps)).collect();
+    let pairs = align(&heard, &rows, &may_be_absent);
     let mut next = 0;
-    for row in rows.iter().filter(|row| row.kind != Kind::AclChanged) {
-        // The first that this row can tell of; what stands before it has no row.
-        // One transaction may hold several lives of a path, alike but for their values: the value decides.
-        let left = &heard[next..];
-        let alike = left.iter().position(|operation| row.tells_of(operation) && row.has_value_of(operation));
-        let Some(skipped) = alike.or_else(|| left.iter().position(|operation| row.tells_of(operation))) else {
+    for (row, pair) in rows.into_iter().zip(pairs) {
+        let Some(at) = pair else {
             complaints.add(format!("doubled, invented or out of order: {}", row.describe()));
             continue;
         };
-        absent(&heard[next..next + skipped], Some(row), expected, findings, complaints);
-        let operation = heard[next + skipped];
-        next += skipped + 1;
+        absent(&heard[next..at], Some(row), expected, findings, complaints);
+        let operation = heard[at];
+        next = at + 1;
         findings.matched += 1;
         compare_value(operation, row, complaints);
         match row.evidence.as_str() {
@@ -243,6 +245,11 @@ fn compare_value(operation: &Operation, row: &Row, complaints: &mut Complaints) 
     }
 }
 
+fn is_in_gap(operation: &Operation, gaps: Option<&[Gap]>) -> bool {
+    let covers = |zxid| gaps.is_some_and(|gaps| gaps.iter().any(|gap| gap.covers(&operation.path, zxid)));
+    operation.zxid.is_some_and(covers)
+}
+
 /// Operations without a row, up to the row that comes next on their path.
 fn absent(
     operations: &[&Operation],
@@ -257,15 +264,12 @@ fn absent(
             complaints.add(format!("no row for {operation:?}"));
             continue;
         };
-        let in_gap = operation.zxid.is_some_and(|zxid| gaps.iter().any(|gap| gap.covers(&operation.path, zxid)));
         // The last ones before a later change of the same life: its arithmetic proves them.
         let proved = next.is_some_and(|row| {
-            row.kind == Kind::DataChanged
-                && row.czxid == Some(operation.czxid)
-                && operation.kind == Kind::DataChanged
+            is_missed_before(operation, row)
                 && usize::try_from(row.missed).is_ok_and(|missed| operations.len() - index <= missed)
         });
-        if !in_gap && !proved {
+        if !is_in_gap(operation, Some(gaps)) && !proved {
             complaints.add(format!("no row, and outside every gap: {operation:?}"));
         }
     }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Timelike as _, Utc};
 
 use crate::agent::{self, Agent, Settings};
 use crate::check::{self, CHANGES_IN_ORDER, Expectations};
-use crate::prerequisites::{faketime, skip};
+use crate::prerequisites::{faketime, history_folder, skip};
 use crate::servers::{self, Ensemble, Shape, Version};
 use crate::workload::{self, Workload};
 
@@ -45,7 +45,7 @@ async fn around_midnight(server_ahead_seconds: i64) -> Result<()> {
     settings.clock_offset_seconds = offset + server_ahead_seconds;
     let ensemble = Ensemble::start_with(settings).await?;
     let connect = ensemble.connect_string();
-    let folder = tempfile::tempdir()?;
+    let folder = history_folder()?;
     let mut settings = Settings::new(&connect, folder.path()).with("--flush-age", "1s");
     settings.clock_offset_seconds = offset;
     let mut agent = Agent::start(settings).await?;

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::agent::{self, Agent, Settings};
 use crate::check::{self, CHANGES_IN_ORDER, Expectations, GAPS};
 use crate::main_job::wait_tree_equals;
-use crate::prerequisites::skip;
+use crate::prerequisites::{history_folder, skip};
 use crate::servers::{Ensemble, Shape, Version};
 use crate::workload::{self, Recorded};
 
@@ -51,7 +51,7 @@ async fn full_disk_is_a_gap() -> Result<()> {
         skip("full_disk_is_a_gap", &missing);
         return Ok(());
     }
-    let folder = tempfile::tempdir()?;
+    let folder = history_folder()?;
     let Some(disk) = Tmpfs::mount(folder.path()) else {
         skip("full_disk_is_a_gap", "a tmpfs cannot be mounted here (not root?)");
         return Ok(());

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::agent::{self, Agent, Settings};
 use crate::check::{self, CHANGES_IN_ORDER, Expectations, GAPS};
 use crate::main_job::wait_tree_equals;
-use crate::prerequisites::{sized, skip};
+use crate::prerequisites::{history_folder, sized, skip};
 use crate::proxy::Proxy;
 use crate::servers::{Ensemble, Shape, Version};
 use crate::workload::{self, Running, Workload};
@@ -159,8 +159,7 @@ async fn every_loss_is_in_a_gap(version: Version) -> Result<()> {
         skip("every_loss_is_in_a_gap", &missing);
         return Ok(());
     }
-    let folder = tempfile::Builder::new().disable_cleanup(true).tempdir()?;
-    eprintln!("KEPT {}", folder.path().display());
+    let folder = history_folder()?;
     let mut scene = Scene::start(version, folder.path()).await?;
     let faults =
         [Fault::AgentKilled, Fault::ServerKilled, Fault::NetworkCut, Fault::LeaderKilled, Fault::ConnectionsRefused];

@@ -12,7 +12,7 @@ const CLUSTER: &str = "prod";
 
 #[test]
 fn format_1_is_readable() -> Result<()> {
-    let folder = tempfile::tempdir()?;
+    let folder = crate::prerequisites::history_folder()?;
     copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1"), folder.path())?;
     let layout = Layout::new(folder.path());
 

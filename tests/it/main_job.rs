@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use crate::agent::{self, Agent, Settings};
 use crate::check::{self, CHANGES_IN_ORDER, Expectations, ZNODES};
-use crate::prerequisites::{sized, skip};
+use crate::prerequisites::{history_folder, sized, skip};
 use crate::servers::{Ensemble, Shape, Version};
 use crate::workload::{self, Workload};
 
@@ -33,7 +33,7 @@ async fn every_operation_is_a_row(version: Version, shape: Shape) -> Result<()> 
     let operations = sized(3_000, 100_000);
     let ensemble = Ensemble::start(version, shape).await?;
     let connect = ensemble.connect_string();
-    let folder = tempfile::tempdir()?;
+    let folder = history_folder()?;
     // ACL changes come by sweeps alone; the workload makes some.
     let settings = Settings::new(&connect, folder.path()).with("--acl-sweep", "10s");
     let mut agent = Agent::start(settings).await?;
@@ -88,7 +88,7 @@ async fn every_life_is_two_rows(version: Version) -> Result<()> {
     }
     let ensemble = Ensemble::start(version, Shape::Standalone).await?;
     let connect = ensemble.connect_string();
-    let folder = tempfile::tempdir()?;
+    let folder = history_folder()?;
     let mut agent = Agent::start(Settings::new(&connect, folder.path())).await?;
     let client = workload::session(&connect).await?;
     workload::create(&client, "/churn", b"").await?;
@@ -128,7 +128,7 @@ async fn expired_znodes_are_rows() -> Result<()> {
     settings.container_check = Duration::from_millis(500);
     let ensemble = Ensemble::start_with(settings).await?;
     let connect = ensemble.connect_string();
-    let folder = tempfile::tempdir()?;
+    let folder = history_folder()?;
     let agent = Agent::start(Settings::new(&connect, folder.path())).await?;
     let client = workload::session(&connect).await?;
 

@@ -32,6 +32,16 @@ pub fn skip(test: &str, because: &str) {
     assert!(!ci, "{test} must not be skipped where CI=true: {because}");
 }
 
+/// A folder for a history, gone after the test; with `ZKTRAIL_KEEP=1` it stays, and is named on standard error.
+pub fn history_folder() -> std::io::Result<tempfile::TempDir> {
+    let keep = std::env::var_os("ZKTRAIL_KEEP").is_some_and(|value| value == "1");
+    let folder = tempfile::Builder::new().prefix("zktrail-history-").disable_cleanup(keep).tempdir()?;
+    if keep {
+        let _ = writeln!(std::io::stderr(), "kept: {}", folder.path().display());
+    }
+    Ok(folder)
+}
+
 /// The interpreter with the independent clients.
 pub fn python() -> Option<PathBuf> {
     cache().map(|cache| cache.join("python/bin/python")).filter(|python| python.exists())

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::agent::{self, Agent, Settings};
-use crate::prerequisites::{python, script, sized, skip};
+use crate::prerequisites::{history_folder, python, script, sized, skip};
 use crate::servers::{Ensemble, Shape, Version};
 use crate::workload::Workload;
 
@@ -60,7 +60,7 @@ async fn readers_see_every_change_once() -> Result<()> {
     };
     let ensemble = Ensemble::start(Version::V3_9, Shape::Standalone).await?;
     let connect = ensemble.connect_string();
-    let folder = tempfile::tempdir()?;
+    let folder = history_folder()?;
     let settings = Settings::new(&connect, folder.path()).with("--flush-age", "1s");
     let mut agent = Agent::start(settings).await?;
     let mut readers = Vec::new();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use crate::agent::{Agent, Settings};
-use crate::prerequisites::skip;
+use crate::prerequisites::{history_folder, skip};
 use crate::proxy::Proxy;
 use crate::servers::{self, Ensemble, Shape, Version, four_letter_word};
 use crate::workload;
@@ -35,7 +35,7 @@ async fn events_arrive_after_reconnects(version: Version) -> Result<()> {
     settings.extra.push("maxSessionTimeout=3000".to_owned());
     let ensemble = Ensemble::start_with(settings).await?;
     let proxy = Proxy::start(ensemble.address(0)).await?;
-    let folder = tempfile::tempdir()?;
+    let folder = history_folder()?;
     let agent = Agent::start(Settings::new(proxy.address().to_string(), folder.path())).await?;
     let client = workload::session(&ensemble.connect_string()).await?;
     hears_again(&agent, &client, "start").await?;
@@ -92,7 +92,7 @@ async fn dead_ensemble_stalls_no_other() -> Result<()> {
     // One that nobody listens for, and one that is reached and never answers.
     let silent = Proxy::start(ensemble.address(0)).await?;
     silent.cut();
-    let folder = tempfile::tempdir()?;
+    let folder = history_folder()?;
     let mut settings = Settings::new(&connect, folder.path());
     settings.ensembles.push(("dead".to_owned(), format!("127.0.0.1:{}", servers::free_port()?)));
     settings.ensembles.push(("silent".to_owned(), silent.address().to_string()));

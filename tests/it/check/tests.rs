@@ -120,6 +120,37 @@ fn accepts_what_arithmetic_proves() {
     assert_eq!(verdict(&rows, Some(&[])).unwrap().absent, 1);
 }
 
+/// Before 3.9 a row may say nothing but that the path came, or went: then it is of the life outside the gap.
+#[test]
+fn does_not_blame_a_gaps_loss_on_a_later_life() {
+    let mut recorded = recorded();
+    let again = |kind, zxid, version, value: Option<&[u8]>| Operation {
+        path: "/work/a".to_owned(),
+        kind,
+        version,
+        aversion: None,
+        zxid: Some(zxid),
+        czxid: 20,
+        value: value.map(<[u8]>::to_vec),
+        ephemeral_owner: 0,
+    };
+    recorded.push(again(Kind::Deleted, 20, None, None));
+    recorded.push(again(Kind::Created, 20, Some(0), Some(b"2")));
+    recorded.operations[5].czxid = 14;
+    let bare = |mut row: Row| {
+        (row.zxid, row.czxid, row.data, row.data_length) = (None, None, None, None);
+        row.evidence = "coalesced".to_owned();
+        row
+    };
+    let rows: Vec<Row> =
+        [(3, 20), (4, 21)].into_iter().map(|(at, seq)| Row { seq, position: 19, ..bare(rows()[at].clone()) }).collect();
+    let verdict =
+        |gaps: &[Gap]| compare(&recorded, &rows, Expectations { root: "/work", zxids: false, gaps: Some(gaps) });
+    assert_eq!(verdict(&[gap(0, 14)]).unwrap().absent, 5);
+    verdict(&[gap(0, 13)]).unwrap_err();
+    verdict(&[gap(14, 99)]).unwrap_err();
+}
+
 #[test]
 fn leaves_other_subtrees_alone() {
     let mut rows = rows();
