@@ -18,6 +18,8 @@ mod observing;
 mod pipeline;
 mod recorded;
 mod restore;
+#[cfg(test)]
+mod simulation;
 mod states;
 mod status;
 pub mod store;

@@ -20,7 +20,7 @@ mod event;
 mod gap;
 mod line;
 #[cfg(test)]
-mod model;
+pub(crate) mod model;
 mod nodes;
 mod order;
 mod scan;
@@ -202,9 +202,10 @@ impl Tree {
         self.high
     }
 
-    /// The number of events that wait for their answer.
+    /// The number of rows, and what stands in order with them, that wait for answers: 0 where everything that the tree
+    /// holds has been emitted.
     pub fn pending(&self) -> usize {
-        self.line.unsettled()
+        self.line.len()
     }
 
     pub fn get(&self, path: &str) -> Option<Znode> {

@@ -74,6 +74,8 @@ pub struct Pipeline {
     snapshot_due: bool,
     /// Since when a snapshot waits for a moment without pending events.
     snapshot_wanted: Option<Instant>,
+    /// Who asked for the next snapshot.
+    snapshot_asked: Vec<SnapshotDone>,
     snapshot_day: i32,
     /// Why a snapshot could not be written, told by the thread that tried.
     snapshot_failure: Arc<Mutex<Option<String>>>,
@@ -110,6 +112,7 @@ impl Pipeline {
             never_observed: first.then(|| (Instant::now(), Micros::now())),
             snapshot_due: true,
             snapshot_wanted: None,
+            snapshot_asked: Vec::new(),
             snapshot_day: 0,
             snapshot_failure: Arc::default(),
             blind_since: Some(Instant::now()),
@@ -124,11 +127,7 @@ impl Pipeline {
     pub async fn take(&mut self, batch: Vec<Observation>) -> Result<(), RecorderGone> {
         for observation in batch {
             self.observe(observation).await?;
-            // At a moment when no event waits for its answer the tree is exactly what the rows lead to.
-            if self.snapshot_wanted.is_some() && self.tree.pending() == 0 && self.observing.is_open() {
-                self.record().await?;
-                self.snapshot(None).await?;
-            }
+            self.snapshot_if_wanted().await?;
         }
         if let Some(progress) = self.progress() {
             self.coverage.push(progress);
@@ -182,40 +181,57 @@ impl Pipeline {
         if self.snapshot_due && self.observing.is_open() && !self.tree.is_empty() {
             self.want_snapshot();
         }
-        let overdue = self.snapshot_wanted.is_some_and(|since| since.elapsed() >= SNAPSHOT_WAIT_MAX);
-        if self.observing.is_open() && (overdue || (self.snapshot_wanted.is_some() && self.tree.pending() == 0)) {
-            self.snapshot(None).await?;
-        }
-        Ok(())
+        self.snapshot_if_wanted().await
     }
 
-    /// A snapshot is to be written as soon as no event waits for its answer.
+    /// A snapshot is to be written as soon as no row waits for its answer.
     fn want_snapshot(&mut self) {
         self.snapshot_wanted.get_or_insert_with(Instant::now);
     }
 
-    /// Writes a snapshot of the tree as it is now, after everything that was sent to the recorder before.
-    /// `done` hears of its end: the seq, or why there is none.
-    pub async fn snapshot(&mut self, done: Option<SnapshotDone>) -> Result<(), RecorderGone> {
+    /// Asks for a snapshot as soon as no row waits for its answer, or a little later anyway. `done` hears of its end: the
+    /// seq, or why there is none.
+    pub async fn ask_snapshot(&mut self, done: SnapshotDone) -> Result<(), RecorderGone> {
+        self.snapshot_asked.push(done);
         if !self.observing.is_open() {
-            if let Some(done) = done {
-                done(Err(format!(
-                    "the tree of {} is not complete: the agent is not watching it now",
-                    self.parts.cluster
-                )));
-            }
+            self.refuse_snapshot(&format!(
+                "the tree of {} is not complete: the agent is not watching it now",
+                self.parts.cluster
+            ));
             return Ok(());
         }
+        self.want_snapshot();
+        self.snapshot_if_wanted().await
+    }
+
+    fn refuse_snapshot(&mut self, cause: &str) {
+        for done in self.snapshot_asked.drain(..) {
+            done(Err(cause.to_owned()));
+        }
+    }
+
+    /// At a moment when no row waits for its answer the tree is exactly what the rows lead to.
+    async fn snapshot_if_wanted(&mut self) -> Result<(), RecorderGone> {
+        let Some(since) = self.snapshot_wanted else { return Ok(()) };
+        let settled = self.tree.pending() == 0 || since.elapsed() >= SNAPSHOT_WAIT_MAX;
+        if !settled || !self.observing.is_open() {
+            return Ok(());
+        }
+        self.record().await?;
+        self.snapshot().await
+    }
+
+    /// Writes a snapshot of the tree as it is now, after everything that was sent to the recorder before.
+    async fn snapshot(&mut self) -> Result<(), RecorderGone> {
         self.snapshot_due = false;
         self.snapshot_wanted = None;
         if self.tree.is_empty() {
             self.snapshot_due = true;
-            if let Some(done) = done {
-                let (scope, cluster) = (&self.parts.scope, &self.parts.cluster);
-                done(Err(format!("{scope} does not exist on {cluster}: there is nothing to snapshot")));
-            }
+            let (scope, cluster) = (&self.parts.scope, &self.parts.cluster);
+            self.refuse_snapshot(&format!("{scope} does not exist on {cluster}: there is nothing to snapshot"));
             return Ok(());
         }
+        let asked = std::mem::take(&mut self.snapshot_asked);
         let unsettled = self.tree.pending();
         self.snapshot_day = Micros::now().day();
         let policy = &self.parts.policy;
@@ -239,8 +255,9 @@ impl Pipeline {
                     *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
                 }
             }
-            if let Some(done) = done {
-                done(result.map(|_| at.seq).map_err(|error| error.to_string()));
+            let result = result.map(|_| at.seq).map_err(|error| error.to_string());
+            for done in asked {
+                done(result.clone());
             }
         };
         let request = SnapshotRequest {
@@ -313,6 +330,7 @@ impl Pipeline {
             self.observing.ended(last_heard, why, &mut self.coverage);
             self.sweep.disconnected();
             self.waiting.clear();
+            self.refuse_snapshot(&format!("the connection to {} was lost: ask again", self.parts.cluster));
             self.remember_identity();
             self.set_live(false);
             if why != Ended::Stopped {

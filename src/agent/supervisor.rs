@@ -241,7 +241,7 @@ impl Supervisor {
                     recorded::count_parts(&self.metrics, &state.view());
                     Ok(())
                 }
-                Some(Request::Snapshot(done)) = self.requests.recv() => pipeline.snapshot(Some(done)).await,
+                Some(Request::Snapshot(done)) = self.requests.recv() => pipeline.ask_snapshot(done).await,
                 () = told(&mut self.stop), if !stopping => {
                     stopping = true;
                     let _ = stop_source.send(true);
@@ -303,19 +303,19 @@ async fn told(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-struct Opened {
-    history: History,
-    tree: Tree,
-    incarnation: i32,
-    greatest: Zxid,
-    first: ScanReason,
+pub(super) struct Opened {
+    pub(super) history: History,
+    pub(super) tree: Tree,
+    pub(super) incarnation: i32,
+    pub(super) greatest: Zxid,
+    pub(super) first: ScanReason,
     /// Paths whose coverage ended because they could not be read.
-    unreadable: Vec<ZkPath>,
+    pub(super) unreadable: Vec<ZkPath>,
 }
 
 /// In which incarnation recording goes on.
 #[derive(Clone, Copy)]
-enum Incarnation {
+pub(super) enum Incarnation {
     Last,
     /// The one after the last: zxids start over.
     New,
@@ -324,7 +324,7 @@ enum Incarnation {
 }
 
 /// Decides where recording goes on, and restores the tree if there is one.
-fn begin(history: History, scope: &ZkPath, wanted: Incarnation) -> Result<Opened, HistoryError> {
+pub(super) fn begin(history: History, scope: &ZkPath, wanted: Incarnation) -> Result<Opened, HistoryError> {
     let recorded = history.recorded();
     let incarnation = match (wanted, recorded.last_incarnation) {
         (Incarnation::Exactly(incarnation), _) => incarnation,

@@ -39,7 +39,7 @@ pub fn verify(view: &View, mut progress: impl FnMut(Progress)) -> Result<Report,
     let gaps = gaps::gaps_of(&intervals);
     findings.note_gaps(&gaps);
     seqs::check(&readable, &mut findings, &mut progress)?;
-    lives::check(&readable, &gaps, &mut findings, &mut progress)?;
+    lives::check(&readable, &lives::Unseen::new(&gaps, &intervals), &mut findings, &mut progress)?;
     snapshots::check(&readable, &gaps, &mut findings, &mut progress)?;
     Ok(findings.finish())
 }

@@ -39,23 +39,21 @@ pub(super) struct Line {
     looked: u64,
     /// (event, place) in rising order of both.
     events: VecDeque<(u64, u64)>,
-    unsettled: usize,
     /// The greatest zxid of an event's row that left.
     left: Zxid,
     ordinals: Ordinals,
 }
 
 impl Line {
-    /// The number of rows whose event waits for its answer.
-    pub(super) fn unsettled(&self) -> usize {
-        self.unsettled
+    /// The number of rows and effects that have not left.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
     }
 
     /// Adds the row of an event; returns its place.
     pub(super) fn push_event(&mut self, event: u64, change: Change, floor: Zxid, read_follows: bool) -> u64 {
         let place = self.end();
         self.events.push_back((event, place));
-        self.unsettled += 1;
         let waits_for = (!read_follows).then_some(place);
         self.slots.push_back(Slot::Event(Box::new(Row { change, floor, settled: false, waits_for })));
         place
@@ -110,7 +108,6 @@ impl Line {
         row.floor = row.floor.max(floor);
         row.settled = true;
         fill(&mut row.change);
-        self.unsettled -= 1;
     }
 
     /// Takes a row out of the line: what its event told is on record already.
@@ -122,13 +119,11 @@ impl Line {
             && let Some(slot) = self.slots.get_mut(at as usize)
         {
             *slot = Slot::Dropped;
-            self.unsettled -= 1;
         }
     }
 
     /// Notes that no read will be answered any more: what is unsettled yet is certain, its place only bounded.
     pub(super) fn no_more_answers(&mut self) {
-        self.unsettled = 0;
         for slot in &mut self.slots {
             if let Slot::Event(row) = slot {
                 row.waits_for = Some(0);

@@ -1,19 +1,21 @@
 //! A simulated ensemble, a simulated connection, and what must hold between its true history and the rows.
 
 mod check;
-mod connection;
-mod server;
+pub(crate) mod connection;
+mod run;
+pub(crate) mod server;
 
 use proptest::prelude::*;
 
 use self::check::check;
 use self::connection::Connection;
+use self::run::Run;
 use self::server::Server;
 use crate::zk::ScanReason;
 
 /// One step of a run.
 #[derive(Clone, Debug)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Operations in one transaction.
     Commit(Vec<Operation>),
     /// The server answers so many of the reads that wait.
@@ -26,7 +28,7 @@ pub(super) enum Step {
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Operation {
+pub(crate) enum Operation {
     Create(usize, bool),
     Set(usize, u8),
     Delete(usize),
@@ -36,9 +38,9 @@ pub(super) enum Operation {
 }
 
 /// Few paths, so that they meet; siblings around the slash, and three levels.
-pub(super) const PATHS: &[&str] = &["/a", "/a-b", "/a/x", "/a/y", "/a/x/1", "/b", "/b/x", "/a/x/2"];
+pub(crate) const PATHS: &[&str] = &["/a", "/a-b", "/a/x", "/a/y", "/a/x/1", "/b", "/b/x", "/a/x/2"];
 
-fn operation() -> impl Strategy<Value = Operation> {
+pub(crate) fn operation() -> impl Strategy<Value = Operation> {
     let path = 0..PATHS.len();
     prop_oneof![
         6 => (path.clone(), prop::bool::weighted(0.2)).prop_map(|(path, ephemeral)| Operation::Create(path, ephemeral)),
@@ -50,7 +52,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(crate) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         10 => operation().prop_map(|operation| Step::Commit(vec![operation])),
         4 => prop::collection::vec(operation(), 2..6).prop_map(Step::Commit),
@@ -81,7 +83,7 @@ fn run(before: &[Vec<Operation>], steps: &[Step], zxids: bool) -> Result<(), Tes
         server.commit(operations);
     }
     server.forget_history();
-    let mut connection = Connection::new(zxids);
+    let mut connection = Connection::new(zxids, Run::new());
     connection.connect(&mut server, ScanReason::Bootstrap);
     for step in steps {
         match step {
@@ -91,14 +93,18 @@ fn run(before: &[Vec<Operation>], steps: &[Step], zxids: bool) -> Result<(), Tes
             }
             Step::Answer(count) => connection.answer(&server, *count),
             Step::Disconnect => connection.disconnect(),
-            Step::Restart => connection.restart(),
+            Step::Restart => {
+                if connection.restart() {
+                    connection.listener.restart();
+                }
+            }
             Step::Reconnect => connection.connect(&mut server, ScanReason::Reconnect),
             Step::SweepAcls => connection.sweep(&server),
         }
     }
     connection.connect(&mut server, ScanReason::Reconnect);
     connection.answer(&server, usize::MAX);
-    check(&server, &connection).map_err(|error| TestCaseError::fail(format!("{error}\n{}", connection.tell())))
+    check(&server, &connection).map_err(|error| TestCaseError::fail(format!("{error}\n{}", connection.listener.tell())))
 }
 
 proptest! {

@@ -10,10 +10,10 @@ use serde_json::Value;
 use crate::agent::{self, Agent, Settings};
 use crate::check::{self, CHANGES_IN_ORDER, Expectations, GAPS};
 use crate::main_job::wait_tree_equals;
-use crate::prerequisites::{history_folder, sized, skip};
+use crate::prerequisites::{history_folder, long, skip};
 use crate::proxy::Proxy;
 use crate::servers::{Ensemble, Shape, Version};
-use crate::workload::{self, Running, Workload};
+use crate::workload::{self, Random, Running, Workload};
 
 const OPERATIONS_PER_SECOND: f64 = 200.0;
 
@@ -154,6 +154,15 @@ fn gap_time(gaps: &[check::Gap]) -> Duration {
     spans.map(|span| span.to_std().unwrap_or_default()).sum()
 }
 
+/// Each once; in the long form the agent is killed twenty times, and in between everything else happens five times.
+fn faults() -> Vec<Fault> {
+    let others = [Fault::ServerKilled, Fault::NetworkCut, Fault::LeaderKilled, Fault::ConnectionsRefused];
+    if !long() {
+        return [Fault::AgentKilled].into_iter().chain(others).collect();
+    }
+    others.into_iter().cycle().take(20).flat_map(|other| [Fault::AgentKilled, other]).collect()
+}
+
 async fn every_loss_is_in_a_gap(version: Version) -> Result<()> {
     if let Some(missing) = Ensemble::missing(version) {
         skip("every_loss_is_in_a_gap", &missing);
@@ -161,14 +170,14 @@ async fn every_loss_is_in_a_gap(version: Version) -> Result<()> {
     }
     let folder = history_folder()?;
     let mut scene = Scene::start(version, folder.path()).await?;
-    let faults =
-        [Fault::AgentKilled, Fault::ServerKilled, Fault::NetworkCut, Fault::LeaderKilled, Fault::ConnectionsRefused];
-    for (round, fault) in faults.iter().cycle().take(sized(5, 25)).enumerate() {
+    let mut random = Random::seeded(17);
+    for (round, fault) in faults().into_iter().enumerate() {
         // Between about one and a half and six seconds.
         let operations = 300 + 300 * (round % 4);
-        scene.suffer(*fault, operations).await.with_context(|| format!("round {round}, {fault:?}"))?;
+        scene.suffer(fault, operations).await.with_context(|| format!("round {round}, {fault:?}"))?;
         scene.nothing_lost().await.with_context(|| format!("round {round}, {fault:?}"))?;
-        scene.running.advance(100 + 37 * (round % 5)).await;
+        // Half a second to two: the next fault comes at any moment of a recording, its flushes and its snapshots.
+        scene.running.advance(100 + random.below(300)).await;
     }
     let Scene { ensemble, proxies: _proxies, mut agent, running, outage, .. } = scene;
     let recorded = running.stop().await?;
@@ -194,6 +203,11 @@ async fn every_loss_is_in_a_gap(version: Version) -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_loss_is_in_a_gap_3_9() -> Result<()> {
     every_loss_is_in_a_gap(Version::V3_9).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_loss_is_in_a_gap_3_8() -> Result<()> {
+    every_loss_is_in_a_gap(Version::V3_8).await
 }
 
 /// The same where no notification carries a zxid.

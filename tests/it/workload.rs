@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use tokio::task::JoinHandle;
 use zookeeper_client::{Acls, Client, CreateMode};
 
+pub use self::plan::Random;
 use self::plan::{Planner, Request};
 use self::session::{Executor, connect};
 

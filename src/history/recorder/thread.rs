@@ -1,6 +1,7 @@
 //! The recorder's loop: wait, gather a group, commit, publish, flush.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arrow::error::ArrowError;
@@ -33,9 +34,13 @@ pub(super) fn run(history: History, mut queue: mpsc::Receiver<Queued>, events: E
     let result = recorder.run(&mut queue);
     // What is queued is refused before anybody hears why.
     drop(queue);
-    // A flush under way is not cut off, so that nothing works on the folder once the lock is gone.
+    // A flush or a snapshot under way is not cut off, so that nothing works on the folder once the lock is gone.
     if let Some(flushing) = recorder.flushing.take() {
         flushing.join();
+    }
+    for snapshot in recorder.snapshots.drain(..) {
+        // A panic of its own is its caller's to tell.
+        let _ = snapshot.join();
     }
     drop(recorder);
     if let Err(error) = result {
@@ -56,6 +61,8 @@ struct Recorder {
     /// When the active segment got its first frame of rows or progress.
     active_since: Option<Instant>,
     flushing: Option<Flushing>,
+    /// The threads that write what was asked for.
+    snapshots: Vec<JoinHandle<()>>,
     /// Open intervals changed, or were heard further, since the last mark.
     mark_pending: Mark,
     marked_at: Instant,
@@ -93,6 +100,7 @@ impl Recorder {
             boundary: Seqs::default(),
             active_since: (!head_is_empty).then(Instant::now),
             flushing: None,
+            snapshots: Vec::new(),
             mark_pending: if head_is_empty { Mark::None } else { Mark::Changed },
             marked_at: Instant::now(),
             floor_checked_at: None,
@@ -305,7 +313,7 @@ impl Recorder {
         Ok(())
     }
 
-    fn snapshot(&self, request: SnapshotRequest) {
+    fn snapshot(&mut self, request: SnapshotRequest) {
         let SnapshotRequest { incarnation, position, then } = request;
         let on_record = self.place.filter(|(on_record, _)| *on_record == incarnation).map(|(_, position)| position);
         let at = SnapshotAt {
@@ -315,7 +323,8 @@ impl Recorder {
             taken_at: Micros::now(),
             view: self.history.state.view(),
         };
-        std::thread::spawn(move || then(at));
+        self.snapshots.retain(|snapshot| !snapshot.is_finished());
+        self.snapshots.push(std::thread::spawn(move || then(at)));
     }
 
     /// Learns of a flush that has ended, and begins the next where it is due.

@@ -106,7 +106,8 @@ impl Deltas {
         };
         let before = self.alive.replace(created);
         let repeats = before == Some(created);
-        if created {
+        // One that the base has already began before it.
+        if created && !repeats {
             match self.stack.last_mut() {
                 Some((open, begun)) if **open == *path => *begun = row.key().max(*begun),
                 _ => self.stack.push((path.into(), row.key())),
@@ -122,7 +123,8 @@ impl Deltas {
             return;
         }
         // The base was taken while this waited for its answer: its parent counts it, and it stands as it stood after it.
-        if repeats && begun.is_none() && self.base_position.is_some_and(|base| row.position() <= base) {
+        let contained = self.base_position.is_some_and(|base| row.position() <= base);
+        if repeats && begun.is_none() && contained {
             return;
         }
         let entry = match self.gathered.get_mut(parent) {

@@ -23,6 +23,9 @@ pub(crate) struct Znode {
     pub(crate) data_hash: Option<i64>,
     /// The last set that the snapshot holds: (mzxid, version). Rows at or before it say nothing new.
     pub(crate) held: Option<(i64, Option<i32>)>,
+    /// A set was heard of after a gap, of which not even the version is known: a creation that a rescan found may stand
+    /// behind it though it came before.
+    pub(crate) loose_set: bool,
 }
 
 /// A text that may be unknown, in a buffer that is kept.
@@ -73,8 +76,13 @@ pub(crate) struct ChildDelta {
 }
 
 impl Znode {
-    /// No znode at this path.
+    /// No znode at this path, of which nothing is known.
     pub(crate) fn clear(&mut self) {
+        self.end();
+        self.loose_set = false;
+    }
+
+    fn end(&mut self) {
         self.alive = false;
         self.held = None;
     }
@@ -127,9 +135,21 @@ impl Znode {
         }
         match row.kind() {
             Some(ChangeKind::Created) => {
-                let again = self.held.is_some() && self.czxid.is_some() && row.czxid().or(row.zxid()) == self.czxid;
+                // The snapshot has it already: it was taken before this row was complete.
+                let czxid = row.czxid().or(row.zxid());
+                let again = self.held.is_some() && self.czxid.is_some() && (czxid.is_none() || czxid == self.czxid);
                 if !(self.alive && again) {
                     self.begin(row);
+                }
+                if row.source() != "rescan" {
+                    self.loose_set = false;
+                } else if self.loose_set {
+                    self.version = None;
+                    self.mzxid = None;
+                    self.mtime = None;
+                    self.data.set(None);
+                    self.data_length = None;
+                    self.data_hash = None;
                 }
             }
             Some(ChangeKind::DataChanged) => {
@@ -140,6 +160,7 @@ impl Znode {
                     return;
                 }
                 self.describe(row);
+                self.loose_set = row.version().is_none();
                 self.mzxid = row.zxid();
                 self.mtime = row.server_time();
                 self.version = row.version();
@@ -153,7 +174,10 @@ impl Znode {
                 self.aversion = row.aversion();
                 self.acl.set(row.acl());
             }
-            Some(ChangeKind::Deleted) => self.clear(),
+            Some(ChangeKind::Deleted) => {
+                self.end();
+                self.loose_set &= row.source() == "rescan";
+            }
             None => {}
         }
     }
@@ -184,11 +208,11 @@ impl Znode {
     }
 
     pub(crate) fn add_children(&mut self, delta: ChildDelta) {
+        self.num_children = self.num_children.saturating_add(delta.children).max(0);
         if delta.events == 0 {
             return;
         }
         self.cversion = self.cversion.map(|cversion| cversion.wrapping_add(delta.events));
-        self.num_children = self.num_children.saturating_add(delta.children).max(0);
         self.pzxid = delta.pzxid;
     }
 }

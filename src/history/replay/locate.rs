@@ -40,10 +40,12 @@ pub(super) enum Asked {
 /// [`ReplayError::Empty`] without any snapshot; [`ReplayError::BeforeOldest`] names the oldest,
 /// [`ReplayError::AfterLast`] the last place on record.
 pub fn locate(view: &View, at: &At) -> Result<Located, ReplayError> {
-    let newest = view.snapshots.last().ok_or_else(|| ReplayError::Empty { cluster: view.cluster.to_string() })?;
     match *at {
         At::Now => {
-            let snapshot = Snapshot::of(newest)?;
+            let snapshots = snapshots(view)?;
+            let newest = snapshots.iter().max_by_key(|snapshot| (snapshot.incarnation, snapshot.seq));
+            let newest = newest.ok_or_else(|| ReplayError::Empty { cluster: view.cluster.to_string() })?;
+            let snapshot = newest.clone();
             let (incarnation, position) = (snapshot.incarnation, snapshot.position);
             Ok(Located { snapshot, incarnation, position, until: None, asked: Asked::Now })
         }
@@ -54,6 +56,9 @@ pub fn locate(view: &View, at: &At) -> Result<Located, ReplayError> {
 
 fn at_position(view: &View, incarnation: i32, position: i64) -> Result<Located, ReplayError> {
     let all = snapshots(view)?;
+    if all.is_empty() {
+        return Err(ReplayError::Empty { cluster: view.cluster.to_string() });
+    }
     let mut own = all.iter().filter(|snapshot| snapshot.incarnation == incarnation).peekable();
     let Some(oldest) = own.peek().copied() else {
         let mut known: Vec<i32> = all.iter().map(|snapshot| snapshot.incarnation).collect();
@@ -163,8 +168,21 @@ fn refuse_later_time(view: &View, all: &[Snapshot], time: Micros, agent_ahead: i
     Err(ReplayError::AfterLast { cluster: view.cluster.to_string(), asked: time.to_string(), last })
 }
 
+/// Those that a replay may start from. One whose tree was ahead of the rows (it was taken under such load that no moment
+/// came without an event that waits for its answer) counts children twice, so it serves only until there is another.
 fn snapshots(view: &View) -> Result<Vec<Snapshot>, HistoryError> {
-    view.snapshots.iter().map(Snapshot::of).collect()
+    let mut settled = HashSet::new();
+    let mut snapshots = view.snapshots.iter().map(Snapshot::of).collect::<Result<Vec<_>, _>>()?;
+    snapshots.sort_by_key(|snapshot| (snapshot.incarnation, snapshot.seq));
+    snapshots.retain(|snapshot| {
+        let is_settled = snapshot.unsettled == 0;
+        let serves = is_settled || !settled.contains(&snapshot.incarnation);
+        if is_settled {
+            settled.insert(snapshot.incarnation);
+        }
+        serves
+    });
+    Ok(snapshots)
 }
 
 fn before_oldest(view: &View, asked: String, oldest: &Snapshot) -> ReplayError {

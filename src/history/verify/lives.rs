@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use arrow::array::Int32Array;
 
 use super::report::{Findings, HoleKind, Place, Progress, in_gap};
 use crate::history::error::HistoryError;
-use crate::history::gaps::Gap;
+use crate::history::gaps::{Gap, Interval};
 use crate::history::merge::Merge;
 use crate::history::replay::part_reader::part_numbers;
 use crate::history::replay::rows::{Needs, Row, column};
@@ -18,9 +18,11 @@ const BATCH_ROWS_TOTAL: usize = 65_536;
 const PROGRESS_EVERY_ROWS: u64 = 1 << 18;
 
 /// Follows every path through all its changes: versions, lives, operations on record twice.
+///
+/// `unseen` are the gaps, and the positions before which nothing was complete yet, by incarnation.
 pub(super) fn check(
     view: &View,
-    gaps: &[Gap],
+    unseen: &Unseen<'_>,
     findings: &mut Findings,
     progress: &mut impl FnMut(Progress),
 ) -> Result<(), HistoryError> {
@@ -48,7 +50,7 @@ pub(super) fn check(
                     let kind = row.kind().map_or("change", ChangeKind::as_str);
                     findings.hole(HoleKind::Double, place(row), format!("this {kind} is on record twice"));
                 } else {
-                    life.step(row, gaps, findings);
+                    life.step(row, unseen, findings);
                 }
                 done += 1;
                 if done % PROGRESS_EVERY_ROWS == 0 {
@@ -129,6 +131,29 @@ impl Twins {
     }
 }
 
+/// Where changes may have gone unseen.
+pub(super) struct Unseen<'a> {
+    gaps: &'a [Gap],
+    /// The first zxid from which on an incarnation was observed. A first look that was cut short left rows before it.
+    began: BTreeMap<i32, i64>,
+}
+
+impl<'a> Unseen<'a> {
+    pub(super) fn new(gaps: &'a [Gap], intervals: &[Interval]) -> Self {
+        let mut began = BTreeMap::new();
+        for interval in intervals.iter().filter(|interval| interval.is_data()) {
+            let first = began.entry(interval.incarnation).or_insert(interval.from_zxid);
+            *first = interval.from_zxid.min(*first);
+        }
+        Self { gaps, began }
+    }
+
+    fn explains(&self, incarnation: i32, path: &str, between: (i64, i64)) -> bool {
+        in_gap(self.gaps, incarnation, path, between)
+            || self.began.get(&incarnation).is_some_and(|began| between.0 < *began)
+    }
+}
+
 /// Its version is always -1.
 const CONFIG: &str = "/zookeeper/config";
 
@@ -146,10 +171,10 @@ impl Life {
         Self { exists: None, czxid: None, version: None, aversion: None, position }
     }
 
-    fn step(&mut self, row: Row<'_>, gaps: &[Gap], findings: &mut Findings) {
+    fn step(&mut self, row: Row<'_>, unseen: &Unseen<'_>, findings: &mut Findings) {
         let between = (self.position, row.position());
         let hole = |kind: HoleKind, detail: String, findings: &mut Findings| {
-            if in_gap(gaps, row.incarnation(), row.path(), between) {
+            if unseen.explains(row.incarnation(), row.path(), between) {
                 findings.excused += 1;
             } else {
                 findings.hole(kind, place(row), detail);

@@ -6,29 +6,31 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::connection::Connection;
+use super::run::Run;
 use super::server::{Fact, Server};
 use crate::tree::Effect;
 use crate::zk::{Change, ChangeKind, Evidence, Source, TimeSource, Zxid};
 
-pub(super) fn check(server: &Server, connection: &Connection) -> Result<(), TestCaseError> {
-    every_row_is_true(server, connection)?;
-    replay_gives_the_final_tree(server, connection)?;
-    losses_are_accounted(server, connection)?;
-    the_tree_is_the_servers(server, connection)
+pub(super) fn check(server: &Server, connection: &Connection<Run>) -> Result<(), TestCaseError> {
+    let run = &connection.listener;
+    every_row_is_true(server, run)?;
+    replay_gives_the_final_tree(server, run)?;
+    losses_are_accounted(server, run, &connection.scans)?;
+    the_tree_is_the_servers(server, run)
 }
 
-fn rows(connection: &Connection) -> impl Iterator<Item = &Change> {
-    connection.effects.iter().filter_map(|effect| match effect {
+fn rows(run: &Run) -> impl Iterator<Item = &Change> {
+    run.effects.iter().filter_map(|effect| match effect {
         Effect::Change(change) => Some(change),
         _ => None,
     })
 }
 
 /// Each delivered event is one row, in order; each other row is one thing that happened unseen; all they state is so.
-fn every_row_is_true(server: &Server, connection: &Connection) -> Result<(), TestCaseError> {
+fn every_row_is_true(server: &Server, run: &Run) -> Result<(), TestCaseError> {
     let mut delivered = server.log.iter().filter(|fact| fact.delivered);
     let mut unseen: Vec<&Fact> = server.log.iter().filter(|fact| !fact.delivered).collect();
-    for row in rows(connection) {
+    for row in rows(run) {
         if row.source == Source::Watch {
             let fact = delivered.next();
             prop_assert!(fact.is_some_and(|fact| agrees(row, fact)), "{row:#?}\nis not {fact:#?}");
@@ -68,19 +70,19 @@ struct State {
     data: Option<Bytes>,
 }
 
-fn replay_gives_the_final_tree(server: &Server, connection: &Connection) -> Result<(), TestCaseError> {
+fn replay_gives_the_final_tree(server: &Server, run: &Run) -> Result<(), TestCaseError> {
     let key = |effect: &Effect| match effect {
         Effect::Change(row) => Some((row.position, row.zxid.is_none(), row.ordinal)),
         // After what was told of its own transaction before.
         Effect::Value { stat, .. } => Some((stat.mzxid, true, 0)),
         _ => None,
     };
-    let mut ordered: Vec<_> = connection.effects.iter().filter_map(|effect| Some((key(effect)?, effect))).collect();
+    let mut ordered: Vec<_> = run.effects.iter().filter_map(|effect| Some((key(effect)?, effect))).collect();
     ordered.sort_by_key(|(key, _)| *key);
     let mut tree: BTreeMap<&str, State> = BTreeMap::new();
     // Sets heard of an unverified life went out without a version, in front of the creation that was found later.
     let unplaced = |row: &&Change| row.kind == ChangeKind::DataChanged && row.version.is_none();
-    let vague: BTreeSet<&str> = rows(connection).filter(unplaced).map(|row| &*row.path).collect();
+    let vague: BTreeSet<&str> = rows(run).filter(unplaced).map(|row| &*row.path).collect();
     for (_, effect) in ordered {
         match effect {
             Effect::Change(row) => apply(&mut tree, row, &vague)?,
@@ -145,13 +147,13 @@ fn apply<'t>(
 }
 
 /// What was lost lies between the greatest zxid before the gap and that of the scan's end, and no more is claimed.
-fn losses_are_accounted(server: &Server, connection: &Connection) -> Result<(), TestCaseError> {
+fn losses_are_accounted(server: &Server, run: &Run, scans: &[usize]) -> Result<(), TestCaseError> {
     let mut from = 0;
     let mut inferred = 0;
-    let mut scans = connection.scans.iter();
+    let mut scans = scans.iter().zip(&run.before_gaps);
     let mut claimed = 0;
     let mut lost = 0;
-    for effect in &connection.effects {
+    for effect in &run.effects {
         match effect {
             Effect::Change(row) if row.source == Source::Rescan && row.kind != ChangeKind::AclChanged => inferred += 1,
             Effect::ScanFinished { missed_at_least, greatest_zxid, .. } => {
@@ -177,9 +179,9 @@ fn is_acl(fact: &Fact) -> bool {
     fact.kind == ChangeKind::AclChanged
 }
 
-fn the_tree_is_the_servers(server: &Server, connection: &Connection) -> Result<(), TestCaseError> {
-    prop_assert_eq!(connection.tree.pending(), 0);
-    let mut znodes = connection.tree.iter();
+fn the_tree_is_the_servers(server: &Server, run: &Run) -> Result<(), TestCaseError> {
+    prop_assert_eq!(run.tree.pending(), 0);
+    let mut znodes = run.tree.iter();
     for (path, node) in &server.nodes {
         let Some(znode) = znodes.next() else { return Err(TestCaseError::fail(format!("{path} is missing"))) };
         prop_assert_eq!(&*znode.path, *path);
@@ -195,10 +197,10 @@ fn the_tree_is_the_servers(server: &Server, connection: &Connection) -> Result<(
         prop_assert_eq!(stat, node.stat, "{}", path);
     }
     prop_assert!(znodes.next().is_none(), "a znode too many");
-    prop_assert_eq!(connection.tree.len(), server.nodes.len());
+    prop_assert_eq!(run.tree.len(), server.nodes.len());
     let bytes: i64 = server.nodes.values().map(|node| i64::from(node.stat.data_length)).sum();
-    prop_assert_eq!(connection.tree.data_bytes(), bytes as u64);
+    prop_assert_eq!(run.tree.data_bytes(), bytes as u64);
     let ephemerals = server.nodes.values().filter(|node| node.stat.ephemeral_owner != 0).count();
-    prop_assert_eq!(connection.tree.ephemerals(), ephemerals);
+    prop_assert_eq!(run.tree.ephemerals(), ephemerals);
     Ok(())
 }

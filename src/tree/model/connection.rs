@@ -1,14 +1,24 @@
 //! The connection: events at their commits, answers in the order of the reads and at random later moments.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use super::server::Server;
-use crate::tree::{Effect, Tree};
 use crate::zk::{
-    Acl, AclOutcome, Change, ChangeKind, ChildrenOutcome, Ended, Event, EventKind, Micros, Observation, ReadOutcome,
-    ScanReason, Stat, StatOutcome, ZkPath, Zxid, parent,
+    Acl, AclOutcome, ChangeKind, ChildrenOutcome, Ended, Event, EventKind, Micros, Observation, ReadOutcome,
+    ScanReason, StatOutcome, ZkPath, parent,
 };
+
+/// Who takes the stream.
+pub(crate) trait Listener {
+    /// Takes an observation; gives the reads that it wishes for.
+    fn hear(&mut self, observation: Observation) -> Vec<Wish>;
+}
+
+#[derive(Debug)]
+pub(crate) enum Wish {
+    Acl(ZkPath),
+    Again(ZkPath),
+}
 
 #[derive(Debug)]
 enum Request {
@@ -21,36 +31,29 @@ enum Request {
 }
 
 #[derive(Debug)]
-pub(super) struct Connection {
-    pub tree: Tree,
-    pub effects: Vec<Effect>,
-    /// For each `ScanFinished`, in order: the number of facts, and the greatest zxid before its gap.
-    pub scans: Vec<(usize, Zxid)>,
-    /// Everything that the tree was given, for the report of a failure.
-    pub fed: Vec<Observation>,
+pub(crate) struct Connection<L> {
+    pub listener: L,
+    /// For each `ScanFinished`, in order: the number of facts until then.
+    pub scans: Vec<usize>,
     zxids: bool,
     connected: bool,
     founded: bool,
     scanning: usize,
-    before_gap: Zxid,
     told: usize,
     requests: VecDeque<Request>,
     next_event: u64,
     restarted: bool,
 }
 
-impl Connection {
-    pub(super) fn new(zxids: bool) -> Self {
+impl<L: Listener> Connection<L> {
+    pub(crate) fn new(zxids: bool, listener: L) -> Self {
         Self {
-            tree: Tree::new("/".into(), 1),
-            effects: Vec::new(),
+            listener,
             scans: Vec::new(),
-            fed: Vec::new(),
             zxids,
             connected: false,
             founded: false,
             scanning: 0,
-            before_gap: Zxid(0),
             told: 0,
             requests: VecDeque::new(),
             next_event: 1,
@@ -58,7 +61,7 @@ impl Connection {
         }
     }
 
-    pub(super) fn connect(&mut self, server: &mut Server, reason: ScanReason) {
+    pub(crate) fn connect(&mut self, server: &mut Server, reason: ScanReason) {
         if self.connected {
             return;
         }
@@ -72,36 +75,34 @@ impl Connection {
         self.requests.push_back(Request::Scan("/".into()));
     }
 
-    pub(super) fn disconnect(&mut self) {
+    pub(crate) fn disconnect(&mut self) {
         if !self.connected {
             return;
         }
         self.connected = false;
-        if self.scanning == 0 {
-            self.before_gap = self.tree.greatest_zxid();
-        }
         self.scanning = 0;
         self.requests.clear();
         self.feed(Observation::Disconnected { last_heard: Micros(1), ended: Ended::Disconnected });
     }
 
-    /// Ends the agent and starts it from its own tree; only with a finished scan behind it.
-    pub(super) fn restart(&mut self) {
-        if !self.connected || self.scanning > 0 || !self.founded {
-            return;
+    /// Ends the agent, with a finished scan behind it; false where there is none. The listener is to be made anew.
+    pub(crate) fn restart(&mut self) -> bool {
+        if !self.is_listening() {
+            return false;
         }
         self.disconnect();
-        let mut tree = Tree::new("/".into(), 1);
-        for znode in self.tree.iter() {
-            tree.restore(znode);
-        }
-        tree.restored(self.tree.greatest_zxid());
-        self.tree = tree;
         self.restarted = true;
+        true
+    }
+
+    /// Whether the first scan, or the last, is done and everything since was sent.
+    pub(crate) fn is_listening(&self) -> bool {
+        self.connected && self.scanning == 0 && self.founded
     }
 
     /// Sends the events of what was committed.
-    pub(super) fn deliver(&mut self, server: &mut Server) {
+    pub(crate) fn deliver(&mut self, server: &mut Server) {
+        let mut events = Vec::new();
         for fact in &mut server.log[self.told..] {
             if !self.connected || fact.kind == ChangeKind::AclChanged {
                 continue;
@@ -122,20 +123,21 @@ impl Connection {
             let read_follows = request.is_some();
             self.requests.extend(request);
             let event = Event { id, kind, path, zxid, heard_at: Micros(fact.time.0 + 1), read_follows };
-            let observation = Observation::Event(event);
-            self.fed.push(observation.clone());
-            self.tree.apply(observation, &mut self.effects);
+            events.push(Observation::Event(event));
         }
         self.told = server.log.len();
+        for event in events {
+            self.feed(event);
+        }
     }
 
-    pub(super) fn sweep(&mut self, server: &Server) {
+    pub(crate) fn sweep(&mut self, server: &Server) {
         if self.connected {
             self.requests.extend(server.nodes.keys().map(|path| Request::Acl((*path).into())));
         }
     }
 
-    pub(super) fn answer(&mut self, server: &Server, count: usize) {
+    pub(crate) fn answer(&mut self, server: &Server, count: usize) {
         for _ in 0..count {
             let Some(request) = self.requests.pop_front() else { return };
             self.answer_one(server, request);
@@ -200,46 +202,21 @@ impl Connection {
         }
     }
 
-    /// The run, to be read by people.
-    pub(super) fn tell(&self) -> String {
-        let fed = self.fed.iter().map(|observation| match observation {
-            Observation::Event(event) => format!("{:?} {} {:?}", event.kind, event.path, event.zxid),
-            Observation::Read { path, event, outcome: ReadOutcome::Found { stat, .. }, .. } => {
-                let Stat { czxid, mzxid, version, cversion, .. } = stat;
-                format!("read {path} {event:?} {czxid} {mzxid} version {version} cversion {cversion}")
-            }
-            other => format!("{other:?}"),
-        });
-        let effects = self.effects.iter().map(|effect| match effect {
-            Effect::Change(row) => {
-                let Change { kind, path, zxid, position, czxid, version, missed, source, .. } = row;
-                format!("{kind:?} {path} {zxid:?} at {position} of {czxid:?}, {version:?}, missed {missed}, {source:?}")
-            }
-            Effect::Value { path, stat, .. } => format!("value {path} {} version {}", stat.mzxid, stat.version),
-            other => format!("{other:?}"),
-        });
-        fed.chain(["gives".to_owned()]).chain(effects).collect::<Vec<_>>().join("\n")
-    }
-
     fn scanned(&mut self) {
         self.scanning -= 1;
         if self.scanning == 0 {
-            self.scans.push((self.told, self.before_gap));
+            self.scans.push(self.told);
             self.founded = true;
             self.feed(Observation::ScanFinished { heard_at: Micros(1) });
         }
     }
 
     fn feed(&mut self, observation: Observation) {
-        let from = self.effects.len();
-        self.fed.push(observation.clone());
-        self.tree.apply(observation, &mut self.effects);
-        for effect in &self.effects[from..] {
-            match effect {
-                Effect::ReadAcl(path) => self.requests.push_back(Request::Acl(Arc::clone(path))),
-                Effect::Reread(path) => self.requests.push_back(Request::Again(Arc::clone(path))),
-                _ => {}
-            }
+        for wish in self.listener.hear(observation) {
+            self.requests.push_back(match wish {
+                Wish::Acl(path) => Request::Acl(path),
+                Wish::Again(path) => Request::Again(path),
+            });
         }
     }
 }

@@ -143,7 +143,7 @@ impl Planner {
     /// For a worker that has made its base, [`Planner::marker`] and [`Planner::queue`].
     pub(super) fn new(seed: u64, base: &str, careful: bool) -> Self {
         let mut planner = Self {
-            random: Random(seed),
+            random: Random::seeded(seed),
             base: base.to_owned(),
             careful,
             znodes: HashMap::new(),
@@ -390,9 +390,13 @@ fn join(under: &str, name: &str) -> String {
 }
 
 /// SplitMix64: small, and the same everywhere.
-struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
+    pub fn seeded(seed: u64) -> Self {
+        Self(seed)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -401,7 +405,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    fn below(&mut self, bound: usize) -> usize {
+    pub fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
     }
 }
