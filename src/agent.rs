@@ -52,11 +52,21 @@ pub use self::supervisor::watch_config;
 const REQUESTS_MAX: usize = 16;
 const DISK_EVERY: Duration = Duration::from_secs(10);
 
-/// Runs the agent until it is told to stop. True where every ensemble was stopped in order.
+/// Runs the agent until SIGTERM or Ctrl-C. True where every ensemble was stopped in order.
 ///
 /// # Errors
 /// Where it cannot even begin: the folder cannot be made, the value policy is wrong, the door is taken.
 pub async fn run(config: Config) -> anyhow::Result<bool> {
+    let signalled = signalled()?;
+    run_until(config, signalled, |_| ()).await
+}
+
+/// As [`run`], until `end` completes. `ready` hears where HTTP answers, if it does, as soon as it does.
+pub async fn run_until(
+    config: Config,
+    end: impl Future<Output = ()>,
+    ready: impl FnOnce(Option<std::net::SocketAddr>),
+) -> anyhow::Result<bool> {
     let layout = Layout::new(&config.data_dir);
     let key = hash_key::load_or_create(&layout)?;
     let policy = Arc::new(ValuePolicy::new(&config.values, key).context("the value policy")?);
@@ -139,7 +149,8 @@ pub async fn run(config: Config) -> anyhow::Result<bool> {
         tracing::info!(cluster = name, servers = servers.join(","), scope, "recording into {}", layout.dir().display());
     }
 
-    wait_for_end(&mut supervisors, &status).await?;
+    ready(bound);
+    wait_for_end(&mut supervisors, &status, end).await?;
     tracing::info!("stopping: draining, flushing");
     let _ = stop.send(true);
     let mut in_order = status.all().iter().all(|(_, condition)| !matches!(condition, Condition::Failed(_)));
@@ -157,14 +168,37 @@ pub async fn run(config: Config) -> anyhow::Result<bool> {
     Ok(in_order)
 }
 
-/// Waits for a signal, or until no ensemble can go on without the operator.
-async fn wait_for_end(supervisors: &mut tokio::task::JoinSet<bool>, status: &Status) -> anyhow::Result<()> {
+/// Completes with the first SIGTERM or Ctrl-C; the second one then ends the process at once.
+fn signalled() -> anyhow::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::warn!("second signal: ending at once; what is recorded is safe");
+            #[allow(clippy::disallowed_methods, reason = "the operator insists; nothing recorded can be lost by it")]
+            std::process::exit(130);
+        });
+    })
+}
+
+/// Waits for the end, or until no ensemble can go on without the operator.
+async fn wait_for_end(
+    supervisors: &mut tokio::task::JoinSet<bool>,
+    status: &Status,
+    end: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let mut end = std::pin::pin!(end);
     loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            () = &mut end => return Ok(()),
             ended = supervisors.join_next() => {
                 if let Some(Err(error)) = &ended {
                     tracing::error!(%error, "an ensemble's supervisor ended unexpectedly");
@@ -177,16 +211,6 @@ async fn wait_for_end(supervisors: &mut tokio::task::JoinSet<bool>, status: &Sta
             }
         }
     }
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::warn!("second signal: ending at once; what is recorded is safe");
-        #[allow(clippy::disallowed_methods, reason = "the operator insists; nothing recorded can be lost by it")]
-        std::process::exit(130);
-    });
-    Ok(())
 }
 
 fn engine(config: &Config, states: &States) -> anyhow::Result<Engine> {

@@ -148,10 +148,19 @@ impl Tree {
         self.high = self.high.max(znode.stat.newest_zxid());
     }
 
-    /// Ends the restoring; `greatest_zxid` is the greatest on record. What happened since then is a gap.
-    pub fn restored(&mut self, greatest_zxid: Zxid) {
-        self.high = self.high.max(greatest_zxid);
-        self.gap.opens_after_restore(self.high);
+    /// A row of a znode that was put back stands at this position, after the zxid of [`Tree::restored`]: the znode's end, if
+    /// it has come unseen, came later still.
+    pub fn reach(&mut self, path: &str, position: Zxid) {
+        if let Some(id) = self.nodes.find(path) {
+            self.gap.reach(id, position);
+        }
+        self.high = self.high.max(position);
+    }
+
+    /// Ends the restoring; up to `complete_zxid` nothing was missed. What happened since then is a gap.
+    pub fn restored(&mut self, complete_zxid: Zxid) {
+        self.high = self.high.max(complete_zxid);
+        self.gap.opens_after_restore(complete_zxid);
     }
 
     /// Takes the next observation and appends what follows from it.

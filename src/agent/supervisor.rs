@@ -15,6 +15,7 @@ use super::status::{Condition, Status};
 use crate::config::EnsembleConfig;
 use crate::history::disk::Disk;
 use crate::history::gaps::{covered_up_to, unreadable_paths};
+use crate::history::replay::reach;
 use crate::history::snapshots::latest_before;
 use crate::history::{Entry, History, HistoryError, Layout, RecorderEvent, Settings};
 use crate::lens::ValuePolicy;
@@ -344,6 +345,9 @@ pub(super) fn begin(history: History, scope: &ZkPath, wanted: Incarnation) -> Re
     let greatest = covered.unwrap_or(recorded.greatest_position);
     let mut tree = Tree::new(scope.clone(), incarnation);
     restore(&view, &mut tree)?;
+    for (path, position) in reach(&view, incarnation, greatest.0)? {
+        tree.reach(&path, Zxid(position));
+    }
     tree.restored(greatest);
     Ok(Opened { history, tree, incarnation, greatest, first: ScanReason::Start, unreadable })
 }

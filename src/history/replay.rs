@@ -44,7 +44,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use diff::{Diff, DiffKind, Side, TreeDiff, tree_diff};
-pub use locate::{Located, locate};
+pub use locate::{Located, locate, reach};
 pub use rows::Key;
 pub use snapshot::Snapshot;
 

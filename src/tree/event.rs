@@ -371,7 +371,7 @@ impl Tree {
         let mut row = self.row(ChangeKind::Deleted, self.nodes.path(id), heard_at);
         let end = self.gap.end_of(later.unwrap_or(node.epoch)).unwrap_or_default();
         row.zxid = zxid;
-        row.position = zxid.unwrap_or(end.max(node.shown_zxid()));
+        row.position = zxid.unwrap_or(end.max(node.shown_zxid()).max(self.gap.reached(id)));
         if later.is_none() {
             row.czxid = node.czxid();
             row.node_type = node.node_type;

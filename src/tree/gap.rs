@@ -47,6 +47,8 @@ pub(super) struct Gap {
     pub(super) unexplained: HashMap<Id, Unexplained>,
     pub(super) unverified: HashMap<Id, Unverified>,
     acl_floors: HashMap<Id, Zxid>,
+    /// Of a restored node the greatest position of its rows, where that lies after the end of what was complete.
+    reached: HashMap<Id, Zxid>,
 }
 
 impl Gap {
@@ -127,14 +129,25 @@ impl Gap {
         self.acl_floors.remove(&id)
     }
 
+    /// Notes that rows of a restored node reach so far.
+    pub(super) fn reach(&mut self, id: Id, position: Zxid) {
+        self.reached.insert(id, position);
+    }
+
+    pub(super) fn reached(&self, id: Id) -> Zxid {
+        self.reached.get(&id).copied().unwrap_or_default()
+    }
+
     /// Forgets a node that was verified, or whose life ended; returns its unverified events.
     pub(super) fn verified(&mut self, id: Id) -> Unverified {
+        self.reached.remove(&id);
         self.unverified.remove(&id).unwrap_or_default()
     }
 
     pub(super) fn forget(&mut self, id: Id) {
         self.unexplained.remove(&id);
         self.unverified.remove(&id);
+        self.reached.remove(&id);
         self.acl_floors.remove(&id);
     }
 }

@@ -57,9 +57,20 @@ pub(crate) fn gather(
     }
 }
 
+/// The children's rows of one parent so far.
+#[derive(Default)]
+struct Gathered {
+    delta: ChildDelta,
+    last: Option<Key>,
+    /// The last one was found by a rescan.
+    found: bool,
+    /// A rescan found a deletion of which it is not known when it happened: perhaps after all others that it found.
+    loose: bool,
+}
+
 #[derive(Default)]
 pub(crate) struct Deltas {
-    gathered: HashMap<Box<str>, (ChildDelta, Option<Key>)>,
+    gathered: HashMap<Box<str>, Gathered>,
     stack: Vec<(Box<str>, Key)>,
     /// Whether the path at hand exists in the base; `None` where nothing is known to begin with.
     base_alive: Option<bool>,
@@ -87,7 +98,7 @@ impl Deltas {
         let before = self.base_alive.unwrap_or(!alive) || self.counted_before;
         let children = i32::from(alive) - if self.begun(parent).is_some() { 0 } else { i32::from(before) };
         if children != 0 {
-            let (delta, _) = self.gathered.entry(parent.into()).or_default();
+            let delta = &mut self.gathered.entry(parent.into()).or_default().delta;
             delta.children = delta.children.saturating_add(children);
         }
     }
@@ -131,11 +142,13 @@ impl Deltas {
             Some(entry) => entry,
             None => self.gathered.entry(parent.into()).or_default(),
         };
-        let (delta, last) = entry;
-        delta.events = delta.events.wrapping_add(1);
-        if last.is_none_or(|last| last < row.key()) {
-            *last = Some(row.key());
-            delta.pzxid = row.zxid();
+        let found = row.source() == "rescan";
+        entry.delta.events = entry.delta.events.wrapping_add(1);
+        entry.loose |= found && row.zxid().is_none();
+        if entry.last.is_none_or(|last| last < row.key()) {
+            entry.last = Some(row.key());
+            entry.found = found;
+            entry.delta.pzxid = row.zxid();
         }
     }
 
@@ -149,6 +162,10 @@ impl Deltas {
     }
 
     fn finish(self) -> ChildDeltas {
-        self.gathered.into_iter().map(|(path, (delta, _))| (path, delta)).collect()
+        let known = |of: Gathered| match of.found && of.loose {
+            true => ChildDelta { pzxid: None, ..of.delta },
+            false => of.delta,
+        };
+        self.gathered.into_iter().map(|(path, of)| (path, known(of))).collect()
     }
 }

@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::part_reader::part_numbers;
 use super::rows::{Key, Needs, Row};
@@ -239,6 +239,18 @@ fn each_near(
         }
     }
     Ok(())
+}
+
+/// The paths of an incarnation that have rows at positions after this one, each with its greatest.
+pub fn reach(view: &View, incarnation: i32, after: i64) -> Result<HashMap<Box<str>, i64>, HistoryError> {
+    let mut reached: HashMap<Box<str>, i64> = HashMap::new();
+    each_near(view, incarnation, (after.saturating_add(1), i64::MAX), |row| match reached.get_mut(row.path()) {
+        Some(position) => *position = row.position().max(*position),
+        None => {
+            reached.insert(row.path().into(), row.position());
+        }
+    })?;
+    Ok(reached)
 }
 
 /// The greatest place on record before `until`.
