@@ -15,6 +15,7 @@
 //! - [`query`] answers SQL over the history.
 //! - [`metrics`] names every metric in one place.
 //! - [`serve`] and [`cli`] translate for people; [`agent`] ties the stages together.
+//! - [`demo`] stands beside them: an ensemble in memory, for the demo and for fast tests. Nothing else uses it.
 //!
 //! What zktrail is not: it never writes to an ensemble, and it is no ZooKeeper browser, exporter of server
 //! internals, or backup tool.
@@ -22,6 +23,7 @@
 pub mod agent;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod history;
 pub mod lens;
 pub mod metrics;

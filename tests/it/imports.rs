@@ -15,6 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("serve", &["zk", "history", "query"]),
     ("config", &["zk", "lens"]),
     ("agent", &["zk", "source", "tree", "lens", "history", "metrics", "query", "serve", "config"]),
+    ("demo", &["zk", "source", "tree", "lens", "history", "metrics", "query", "serve", "config", "agent"]),
     ("cli", &["zk", "source", "lens", "history", "query", "serve", "config", "agent"]),
 ];
 

@@ -1,0 +1,6 @@
+//! What the demo runs on. Nothing of the product uses it.
+//!
+//! [`ensemble`] is an in-memory server of ZooKeeper's client protocol, for the demo and for fast tests with injected
+//! faults. It is no ZooKeeper: nothing is replicated, nothing survives the process.
+
+pub mod ensemble;

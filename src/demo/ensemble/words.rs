@@ -1,0 +1,67 @@
+//! Four-letter words: the few that tools ask before they connect.
+
+use super::machine::Machine;
+
+/// What the machine does not know of itself.
+pub(super) struct About<'a> {
+    pub version: &'a str,
+    /// `standalone`, `leader` or `follower`.
+    pub mode: &'a str,
+}
+
+/// Whether the first four bytes of a connection are a word, rather than a packet's length.
+pub(super) fn is_word(head: [u8; 4]) -> bool {
+    head.iter().all(u8::is_ascii_lowercase)
+}
+
+/// What a server prints.
+pub(super) fn answer(word: &[u8; 4], machine: &Machine, about: &About<'_>) -> String {
+    match word {
+        b"ruok" => "imok".to_owned(),
+        b"isro" => "rw".to_owned(),
+        b"srvr" => srvr(machine, about),
+        b"mntr" => mntr(machine, about),
+        b"envi" => format!("Environment:\nzookeeper.version={}\n", about.version),
+        _ => {
+            let word = String::from_utf8_lossy(word);
+            format!("{word} is not executed because it is not in the whitelist.\n")
+        }
+    }
+}
+
+fn srvr(machine: &Machine, about: &About<'_>) -> String {
+    let counts = machine.counts();
+    format!(
+        "Zookeeper version: {}\nLatency min/avg/max: 0/0.0/0\nReceived: {}\nSent: {}\nConnections: {}\nOutstanding: 0\n\
+         Zxid: {:#x}\nMode: {}\nNode count: {}\n",
+        about.version,
+        counts.received,
+        counts.sent,
+        machine.connections_len(),
+        machine.zxid(),
+        about.mode,
+        machine.tree().len(),
+    )
+}
+
+fn mntr(machine: &Machine, about: &About<'_>) -> String {
+    let counts = machine.counts();
+    let tree = machine.tree();
+    let samples = [
+        ("version", about.version.to_owned()),
+        ("server_state", about.mode.to_owned()),
+        ("avg_latency", "0.0".to_owned()),
+        ("max_latency", "0".to_owned()),
+        ("min_latency", "0".to_owned()),
+        ("packets_received", counts.received.to_string()),
+        ("packets_sent", counts.sent.to_string()),
+        ("num_alive_connections", machine.connections_len().to_string()),
+        ("outstanding_requests", "0".to_owned()),
+        ("znode_count", tree.len().to_string()),
+        ("watch_count", machine.watches_len().to_string()),
+        ("ephemerals_count", tree.ephemerals_len().to_string()),
+        ("approximate_data_size", tree.data_bytes().to_string()),
+        ("global_sessions", machine.sessions_len().to_string()),
+    ];
+    samples.iter().map(|(key, value)| format!("zk_{key}\t{value}\n")).collect()
+}
