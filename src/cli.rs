@@ -5,9 +5,11 @@ mod check;
 mod control;
 mod log;
 mod redact;
+mod report;
 mod snapshot;
 pub mod sql;
 mod verify;
+pub mod when;
 
 use std::process::ExitCode;
 
@@ -34,6 +36,8 @@ enum Command {
     Agent(agent::AgentArgs),
     /// Ask the history in SQL: one statement, a file, or interactively
     Sql(sql::SqlArgs),
+    /// Answer a question that operators ask, by its name: flapping, config-changes, gaps, …
+    Report(report::ReportArgs),
     /// Try an agent's configuration: connectivity, authentication, server abilities, disk
     Check(check::CheckArgs),
     /// Prove by arithmetic that a history has no hole; name each one that it has
@@ -49,6 +53,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
         Command::Agent(args) => agent::run(args),
         Command::Sql(args) => sql::run(args),
+        Command::Report(args) => report::run(args),
         Command::Check(args) => check::run(args),
         Command::Verify(args) => verify::run(&args),
         Command::Snapshot(args) => snapshot::run(&args),

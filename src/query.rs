@@ -16,10 +16,14 @@ pub mod encode;
 mod engine;
 mod error;
 mod functions;
+pub mod library;
+pub mod parameters;
 mod read_only;
 pub(crate) mod tables;
+pub mod when;
 
 pub use engine::{Activity, Engine, Limits, Observer, QueryEvent, QueryStream, Sources};
 pub use error::{ErrorKind, QueryError};
+pub use parameters::Parameters;
 pub use read_only::behind_comments;
 pub use tables::{FUNCTIONS as TABLE_FUNCTIONS, NAMES as TABLES};

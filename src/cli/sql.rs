@@ -1,9 +1,9 @@
 //! `zktrail sql`: one statement, a file of them, or a conversation.
 
 mod complete;
-mod door;
-mod interrupt;
-mod output;
+pub(super) mod door;
+pub(super) mod interrupt;
+pub(super) mod output;
 mod progress;
 mod shell;
 mod statements;
@@ -48,7 +48,7 @@ pub struct SqlArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// Aligned, for people
     Table,
     /// One array of objects

@@ -23,10 +23,12 @@ use tokio::time::{Instant, Sleep, timeout, timeout_at};
 
 use super::error::QueryError;
 use super::functions;
+use super::parameters::{self, Parameters};
 use super::read_only;
 use super::tables::{self, PartStatistics, Tables};
 use crate::history::error::HistoryError;
 use crate::history::view::View;
+use crate::zk::Micros;
 
 /// Gives the current View of every cluster. Called once a query, off the async threads.
 pub type Sources = Arc<dyn Fn() -> Result<Vec<View>, HistoryError> + Send + Sync>;
@@ -195,6 +197,11 @@ impl Engine {
     /// Waits for its turn up to `queue_wait_max`. Dropping the future or the stream stops the query. The deadline holds
     /// also for a reader that stops reading.
     pub async fn query(&self, sql: &str) -> Result<QueryStream, QueryError> {
+        self.query_with(sql, Parameters::new()).await
+    }
+
+    /// As [`Engine::query`], with values for the statement's [parameters](super::parameters).
+    pub async fn query_with(&self, sql: &str, parameters: Parameters) -> Result<QueryStream, QueryError> {
         let inner = &self.inner;
         let permit = match timeout(inner.limits.queue_wait_max, inner.permits.clone().acquire_owned()).await {
             Ok(Ok(permit)) => permit,
@@ -212,7 +219,7 @@ impl Engine {
         let deadline = Instant::now() + inner.limits.time_max;
         let (schema_sender, schema) = oneshot::channel();
         let (sender, receiver) = mpsc::channel(BATCHES_WAITING_MAX);
-        let run = Run { inner: inner.clone(), sql: sql.to_owned(), deadline, permit };
+        let run = Run { inner: inner.clone(), sql: sql.to_owned(), parameters, deadline, permit };
         let task = StopOnDrop(runtime.spawn(run.run(schema_sender, sender)).abort_handle());
         let time_error = || QueryError::Time { seconds: inner.limits.time_max.as_secs() };
         let schema = match timeout_at(deadline, schema).await {
@@ -235,6 +242,7 @@ impl Engine {
 async fn plan(
     inner: &Arc<Inner>,
     sql: &str,
+    parameters: &Parameters,
 ) -> Result<(Arc<dyn datafusion::physical_plan::ExecutionPlan>, SessionState), QueryError> {
     let sources = inner.sources.clone();
     let views = tokio::task::spawn_blocking(move || sources())
@@ -245,7 +253,7 @@ async fn plan(
         .map_err(clean)?;
     // Before anything else is complained about: that it may not be done at all.
     let dialect = state.config_options().sql_parser.dialect;
-    let statement = match state.sql_to_statement(sql, &dialect) {
+    let mut statement = match state.sql_to_statement(sql, &dialect) {
         Ok(statement) => match read_only::refused_statement(&statement) {
             Some(refused) => return Err(read_only::error(&refused)),
             None => statement,
@@ -254,6 +262,7 @@ async fn plan(
             return Err(read_only::refused_word(sql).map_or_else(|| clean(error), |refused| read_only::error(&refused)));
         }
     };
+    parameters::bind(&mut statement, sql, parameters, Micros::now())?;
     let logical = state.statement_to_plan(statement).await.map_err(clean)?;
     // What decides: whatever the words were, a plan that would write does not run.
     let only_reads = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
@@ -269,6 +278,7 @@ async fn plan(
 struct Run {
     inner: Arc<Inner>,
     sql: String,
+    parameters: Parameters,
     deadline: Instant,
     permit: OwnedSemaphorePermit,
 }
@@ -284,10 +294,10 @@ type SchemaSender = oneshot::Sender<Result<SchemaRef, QueryError>>;
 
 impl Run {
     async fn run(self, schema_sender: SchemaSender, sender: mpsc::Sender<Message>) {
-        let Self { inner, sql, deadline, permit } = self;
+        let Self { inner, sql, parameters, deadline, permit } = self;
         let mut tally = Tally::start(inner.clone());
         let mut schema_sender = Some(schema_sender);
-        let work = answer(&inner, &sql, &mut schema_sender, &sender, &mut tally.rows);
+        let work = answer(&inner, &sql, &parameters, &mut schema_sender, &sender, &mut tally.rows);
         // A panic in a plan must become an error, or the answer would look like one that ended early.
         let outcome = match timeout_at(deadline, std::panic::AssertUnwindSafe(work).catch_unwind()).await {
             Err(_) => Err(QueryError::Time { seconds: inner.limits.time_max.as_secs() }),
@@ -315,14 +325,15 @@ impl Run {
 async fn answer(
     inner: &Arc<Inner>,
     sql: &str,
+    parameters: &Parameters,
     schema_sender: &mut Option<SchemaSender>,
     sender: &mpsc::Sender<Message>,
     rows: &mut u64,
 ) -> Result<(), QueryError> {
     let clean = |error| QueryError::from_datafusion(error, inner.limits.memory_bytes_max);
-    let (physical, state) = match plan(inner, sql).await {
+    let (physical, state) = match plan(inner, sql, parameters).await {
         // A folder that another process writes may have had a day exchanged since it was listed: look again, once.
-        Err(QueryError::History(error)) if is_missing_file(&error) => plan(inner, sql).await?,
+        Err(QueryError::History(error)) if is_missing_file(&error) => plan(inner, sql, parameters).await?,
         planned => planned?,
     };
     let mut stream = execute_stream(physical, state.task_ctx()).map_err(clean)?;

@@ -13,14 +13,14 @@ use futures::StreamExt;
 use super::interrupt::{Cancelled, Interrupt};
 use crate::history::layout::Layout;
 use crate::history::open::open_read_only;
-use crate::query::{Engine, Limits, QueryStream};
+use crate::query::{Engine, Limits, Parameters, QueryStream};
 use crate::serve::http::{FRAMED_ARROW, FrameReader};
 
 const AGENT: &str = "http://127.0.0.1:9847";
 const FOLDER: &str = "history";
 
 /// Who answers, until it is interrupted.
-pub(super) struct Door {
+pub(in crate::cli) struct Door {
     answerer: Answerer,
     interrupt: Interrupt,
 }
@@ -34,7 +34,7 @@ enum Answerer {
 
 impl Door {
     /// An explicit folder wins, then an explicit agent, then the agent that runs here, then `./history`.
-    pub(super) fn find(data_dir: Option<&Path>, agent: Option<&str>) -> anyhow::Result<Self> {
+    pub(in crate::cli) fn find(data_dir: Option<&Path>, agent: Option<&str>) -> anyhow::Result<Self> {
         if let Some(dir) = data_dir {
             return Self::folder(dir);
         }
@@ -84,7 +84,7 @@ impl Door {
     }
 
     /// What ends a statement early.
-    pub(super) fn interrupt(&self) -> &Interrupt {
+    pub(in crate::cli) fn interrupt(&self) -> &Interrupt {
         &self.interrupt
     }
 
@@ -97,12 +97,17 @@ impl Door {
     }
 
     /// Starts a statement.
-    pub(super) fn ask(&self, sql: &str) -> anyhow::Result<Rows<'_>> {
+    pub(in crate::cli) fn ask(&self, sql: &str) -> anyhow::Result<Rows<'_>> {
+        self.ask_with(sql, &Parameters::new())
+    }
+
+    /// Starts a statement, with values for its parameters.
+    pub(in crate::cli) fn ask_with(&self, sql: &str, parameters: &Parameters) -> anyhow::Result<Rows<'_>> {
         match &self.answerer {
             Answerer::Folder { engine, runtime, .. } => {
                 let stream = runtime.block_on(async {
                     tokio::select! {
-                        stream = engine.query(sql) => stream.map_err(anyhow::Error::from),
+                        stream = engine.query_with(sql, parameters.clone()) => stream.map_err(anyhow::Error::from),
                         () = self.interrupt.pressed() => Err(Cancelled.into()),
                     }
                 })?;
@@ -113,11 +118,14 @@ impl Door {
                 // One a statement: an interrupt ends it with all its connections.
                 let http = http();
                 self.interrupt.breaks(&http);
-                let response = http
-                    .post(format!("{url}/sql"))
-                    .header("Accept", FRAMED_ARROW)
-                    .header("Content-Type", "text/plain; charset=utf-8")
-                    .send(sql)
+                let request = http.post(format!("{url}/sql")).header("Accept", FRAMED_ARROW);
+                let response = match parameters.is_empty() {
+                    true => request.header("Content-Type", "text/plain; charset=utf-8").send(sql),
+                    false => request
+                        .header("Content-Type", "application/json")
+                        .send(serde_json::json!({ "sql": sql, "params": parameters }).to_string()),
+                };
+                let response = response
                     .with_context(|| format!("no answer from {url}/sql"))?;
                 let status = response.status();
                 let mut body = response.into_body();
@@ -142,7 +150,7 @@ impl Door {
 type AgentReader = StreamReader<FrameReader<BufReader<ureq::BodyReader<'static>>>>;
 
 /// The rows of one statement. An answer that is cut short ends in an error that says why.
-pub(super) struct Rows<'a> {
+pub(in crate::cli) struct Rows<'a> {
     schema: SchemaRef,
     source: Source<'a>,
 }

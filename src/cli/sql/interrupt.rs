@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 /// Ctrl-C: it cancels the statement that runs, and not the process. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Interrupt {
+pub(in crate::cli) struct Interrupt {
     inner: Arc<Inner>,
 }
 
@@ -19,10 +19,10 @@ struct Inner {
 /// Why a statement has no answer, where Ctrl-C was pressed.
 #[derive(Debug, thiserror::Error)]
 #[error("cancelled")]
-pub(super) struct Cancelled;
+pub(in crate::cli) struct Cancelled;
 
 /// As a shell tells of a process that SIGINT ended.
-pub(super) const EXIT_CODE: u8 = 130;
+pub(in crate::cli) const EXIT_CODE: u8 = 130;
 
 impl Interrupt {
     pub(super) fn new() -> Self {
@@ -30,7 +30,7 @@ impl Interrupt {
     }
 
     /// Takes Ctrl-C from now on, until the process ends. Where one is not heeded the second ends the process.
-    pub(super) fn listen(&self) -> std::io::Result<()> {
+    pub(in crate::cli) fn listen(&self) -> std::io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut signals = {
             let _guard = runtime.enter();

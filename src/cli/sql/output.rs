@@ -15,16 +15,17 @@ use super::Format;
 use super::door::Door;
 use super::interrupt::Cancelled;
 use super::progress::Progress;
+use crate::query::Parameters;
 use crate::query::encode::{CsvEncoder, ExpandedEncoder, JsonEncoder, TableEncoder};
 
 /// Where answers go.
-pub(super) enum Target {
+pub(in crate::cli) enum Target {
     Stdout,
     File(OutputFile),
 }
 
 /// A file that appears under its name when it is whole; until then what was there before stays.
-pub(super) struct OutputFile {
+pub(in crate::cli) struct OutputFile {
     path: PathBuf,
     file: File,
     /// What is written to; `None` where it is the path itself, as for a pipe or a device.
@@ -101,20 +102,20 @@ impl Target {
 }
 
 /// What an answer was.
-pub(super) struct Answered {
+pub(in crate::cli) struct Answered {
     pub rows: u64,
     pub took: Duration,
 }
 
 /// Writes answers in one form to one place.
-pub(super) struct Output {
+pub(in crate::cli) struct Output {
     target: Target,
     format: Format,
     expanded: bool,
 }
 
 impl Output {
-    pub(super) fn new(target: Target, format: Format) -> Self {
+    pub(in crate::cli) fn new(target: Target, format: Format) -> Self {
         Self { target, format, expanded: false }
     }
 
@@ -125,18 +126,28 @@ impl Output {
 
     /// Asks one statement and writes its rows as they come. Where it was interrupted the error is [`Cancelled`].
     pub(super) fn answer(&mut self, door: &Door, sql: &str) -> anyhow::Result<Answered> {
-        match self.try_answer(door, sql) {
+        self.answer_with(door, sql, &Parameters::new())
+    }
+
+    /// As [`Output::answer`], with values for the statement's parameters.
+    pub(in crate::cli) fn answer_with(
+        &mut self,
+        door: &Door,
+        sql: &str,
+        parameters: &Parameters,
+    ) -> anyhow::Result<Answered> {
+        match self.try_answer(door, sql, parameters) {
             Err(_) if door.interrupt().is_pressed() => Err(Cancelled.into()),
             other => other,
         }
     }
 
-    fn try_answer(&mut self, door: &Door, sql: &str) -> anyhow::Result<Answered> {
+    fn try_answer(&mut self, door: &Door, sql: &str, parameters: &Parameters) -> anyhow::Result<Answered> {
         let started = Instant::now();
         let progress = Progress::start();
         // Rows on the same terminal would run into it.
         let shares_terminal = matches!(self.target, Target::Stdout) && std::io::stdout().is_terminal();
-        let mut rows = door.ask(sql)?;
+        let mut rows = door.ask_with(sql, parameters)?;
         let mut encoder = Encoder::new(self.format, self.expanded, &rows.schema())?;
         let mut count = 0;
         let mut out = Vec::new();
@@ -161,7 +172,7 @@ impl Output {
     }
 
     /// Ends a file: it is whole, on disk, and has its name.
-    pub(super) fn close(self) -> anyhow::Result<()> {
+    pub(in crate::cli) fn close(self) -> anyhow::Result<()> {
         if let Target::File(output) = self.target {
             let path = output.path.clone();
             output.close().with_context(|| format!("cannot write {}", path.display()))?;
@@ -177,7 +188,16 @@ impl Output {
     }
 }
 
-pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+/// Prints what is whole already. A reader that has had enough is no error.
+pub(in crate::cli) fn print(bytes: &[u8]) -> anyhow::Result<std::process::ExitCode> {
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
+        _ => Ok(std::process::ExitCode::SUCCESS),
+    }
+}
+
+pub(in crate::cli) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 

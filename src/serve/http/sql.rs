@@ -9,7 +9,8 @@ use futures::StreamExt;
 
 use super::{AppState, refuse};
 use crate::query::encode::{ArrowEncoder, CsvEncoder, JsonEncoder};
-use crate::query::{ErrorKind, QueryError, QueryStream};
+use crate::query::parameters::PARAMETERS_MAX;
+use crate::query::{ErrorKind, Parameters, QueryError, QueryStream};
 
 /// Bytes of an answer that are made before its status goes out: up to here an error still gets a status of its own.
 /// After that there is only one honest way to say that an answer is not whole: to break the connection off.
@@ -21,7 +22,37 @@ const ARROW: &str = "application/vnd.apache.arrow.stream";
 const JSON: &str = "application/json";
 const CSV: &str = "text/csv";
 
-/// `POST /sql`: the body is the query, Accept picks the form.
+/// A query with its parameters, as `application/json`.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    sql: String,
+    #[serde(default)]
+    params: Parameters,
+}
+
+impl Asked {
+    /// Under any other type than JSON the body is the SQL itself.
+    fn read(headers: &HeaderMap, body: &[u8]) -> Result<Self, String> {
+        let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if media.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case(JSON)) {
+            let asked: Self = serde_json::from_slice(body).map_err(|error| {
+                format!(
+                    "the body should be {{\"sql\": \"…\", \"params\": {{\"name\": value}}}}, each value a string, number, \
+                     boolean or null: {error}"
+                )
+            })?;
+            if asked.params.len() > PARAMETERS_MAX {
+                return Err(format!("there are {} parameters, of at most {PARAMETERS_MAX}", asked.params.len()));
+            }
+            return Ok(asked);
+        }
+        let sql = std::str::from_utf8(body).map_err(|_| "the query is not UTF-8".to_owned())?;
+        Ok(Self { sql: sql.to_owned(), params: Parameters::new() })
+    }
+}
+
+/// `POST /sql`: the body is the query, or as JSON the query and its parameters; Accept picks the form.
 pub(super) async fn answer(
     State(state): State<AppState>,
     headers: HeaderMap,
@@ -31,10 +62,11 @@ pub(super) async fn answer(
         Ok(body) => body,
         Err(rejection) => return refuse(rejection.status(), &format!("the query: {}", rejection.body_text())),
     };
-    let Ok(sql) = std::str::from_utf8(&body) else {
-        return refuse(StatusCode::BAD_REQUEST, "the query is not UTF-8");
+    let asked = match Asked::read(&headers, &body) {
+        Ok(asked) => asked,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, &error),
     };
-    if sql.trim().is_empty() {
+    if asked.sql.trim().is_empty() {
         return refuse(StatusCode::BAD_REQUEST, "the body is empty: it should be a query, as in SHOW TABLES");
     }
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
@@ -42,7 +74,7 @@ pub(super) async fn answer(
         let text = format!("cannot answer as {accept:?}; there are {JSON}, {CSV} and {ARROW}");
         return refuse(StatusCode::NOT_ACCEPTABLE, &text);
     };
-    match begin(&state, sql, form).await {
+    match begin(&state, asked, form).await {
         Ok((held, answer)) => {
             // What is held goes first, then the rest as it comes.
             let rest = futures::stream::unfold(answer, |answer| async move {
@@ -71,8 +103,8 @@ fn status(error: &QueryError) -> StatusCode {
 }
 
 /// Starts the query and encodes its beginning; the rest, if there is any, comes from the answer.
-async fn begin(state: &AppState, sql: &str, form: Form) -> Result<(Vec<u8>, Option<Answer>), QueryError> {
-    let stream = state.engine.query(sql).await?;
+async fn begin(state: &AppState, asked: Asked, form: Form) -> Result<(Vec<u8>, Option<Answer>), QueryError> {
+    let stream = state.engine.query_with(&asked.sql, asked.params).await?;
     let mut answer = Answer::new(stream, form)?;
     let mut held = Vec::new();
     while let Some(bytes) = answer.next().await? {

@@ -1,0 +1,68 @@
+-- Which znodes were deleted, and what was their last value?
+--
+-- $since    from  24h    changes from here on: an age (2h, 3d), a time in UTC (2026-11-20T03:12), a zxid (0x1000002a3)
+-- $until    to    now    up to here, itself included
+-- $cluster  text  ''     one ensemble; '' stands for all
+-- $under    path  /      only this znode and what is below it
+-- $ephemerals  bool  false  ephemerals too
+-- $limit    int   100    at most so many, the latest
+--
+-- Honest about what can be brought back: `last_data` is the value to write again (base64 in JSON and CSV) and `last_value`
+-- the same as text; `certainty` says where the last value is not on record, was recorded in part, or may have changed
+-- before the deletion. Only paths that do not exist since are listed. Gaps are rows of their own (kind `gap`): what came
+-- and went within one left no trace.
+WITH known AS (
+    SELECT cluster, incarnation, path, position, ordinal, seq, 0 AS is_snapshot, kind, time, zxid, version, data,
+        data_length, missed, evidence, cause,
+        ephemeral_owner <> 0 OR coalesce(node_type = 'ephemeral', false) AS is_ephemeral
+    FROM changes
+    WHERE kind IN ('created', 'data_changed', 'deleted') AND time <= $until AND position <= $until_zxid
+        AND $cluster IN ('', cluster) AND prefix(path, depth($under)) = $under
+    UNION ALL
+    SELECT cluster, incarnation, path, position, 2147483647, seq, 1, 'snapshot', taken_at, mzxid, version, data,
+        data_length, 0, 'exact', NULL, ephemeral_owner <> 0
+    FROM snapshots
+    WHERE taken_at <= $until AND position <= $until_zxid
+        AND $cluster IN ('', cluster) AND prefix(path, depth($under)) = $under
+),
+pairs AS (
+    SELECT
+        *,
+        lag(data) OVER life AS last_data,
+        lag(data_length) OVER life AS last_length,
+        lag(version) OVER life AS last_version,
+        lag(is_ephemeral) OVER life AS was_ephemeral,
+        lead(kind) OVER life AS next_kind
+    FROM known
+    WINDOW life AS (PARTITION BY cluster, incarnation, path ORDER BY position, seq, is_snapshot)
+),
+rows AS (
+    SELECT
+        time, cluster, path, kind, cause, last_version, data_text(last_data) AS last_value,
+        CASE
+            WHEN missed > 0 THEN missed || ' missed before it'
+            WHEN last_data IS NULL THEN 'last value not recorded'
+            WHEN octet_length(last_data) <> last_length THEN 'masked, or recorded in part'
+            ELSE evidence
+        END AS certainty,
+        zxid, last_data, incarnation, position, seq
+    FROM pairs
+    WHERE kind = 'deleted' AND next_kind IS NULL AND time >= $since AND position >= $since_zxid
+        AND ($ephemerals OR NOT (is_ephemeral OR coalesce(was_ephemeral, false)))
+    UNION ALL
+    SELECT
+        from_time, cluster, path, 'gap', NULL, NULL, NULL,
+        reason || CASE WHEN to_time IS NULL THEN ', not over' ELSE ' until ' || to_char(to_time, '%Y-%m-%d %H:%M:%S') END,
+        NULL, NULL, incarnation, from_zxid, 9223372036854775807
+    FROM gaps
+    WHERE from_time <= $until AND coalesce(to_time, $until) >= $since
+        AND from_zxid <= $until_zxid AND coalesce(to_zxid, $until_zxid) >= $since_zxid
+        AND $cluster IN ('', cluster)
+        AND (prefix(path, depth($under)) = $under OR prefix($under, depth(path)) = path)
+),
+latest AS (
+    SELECT * FROM rows ORDER BY incarnation DESC, position DESC, seq DESC, cluster, path LIMIT $limit
+)
+SELECT time, cluster, path, kind, cause, last_version, last_value, certainty, zxid, last_data
+FROM latest
+ORDER BY cluster, incarnation, position, seq, path
