@@ -2,11 +2,13 @@
 
 mod agent;
 mod check;
+mod completions;
 mod control;
 mod log;
 mod redact;
 mod snapshot;
 pub mod sql;
+mod tail;
 mod verify;
 
 use std::process::ExitCode;
@@ -42,6 +44,10 @@ enum Command {
     Snapshot(snapshot::SnapshotArgs),
     /// Remove the values of matching paths from everything recorded
     Redact(redact::RedactArgs),
+    /// Show changes live, as they are recorded, or run a command for each
+    Tail(tail::TailArgs),
+    /// Print the completions of a shell
+    Completions(completions::CompletionsArgs),
 }
 
 /// Runs a subcommand to its exit code. Errors go to stderr, one line, with what to do.
@@ -53,6 +59,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Snapshot(args) => snapshot::run(&args),
         Command::Redact(args) => redact::run(&args),
+        Command::Tail(args) => tail::run(args),
+        Command::Completions(args) => completions::run(&args),
     };
     match result {
         Ok(code) => code,

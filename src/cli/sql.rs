@@ -1,8 +1,8 @@
 //! `zktrail sql`: one statement, a file of them, or a conversation.
 
 mod complete;
-mod door;
-mod interrupt;
+pub(super) mod door;
+pub(super) mod interrupt;
 mod output;
 mod progress;
 mod shell;

@@ -19,8 +19,16 @@ use crate::serve::http::{FRAMED_ARROW, FrameReader};
 const AGENT: &str = "http://127.0.0.1:9847";
 const FOLDER: &str = "history";
 
+/// The agent answered, but not with rows.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub(in crate::cli) struct Refused {
+    pub status: u16,
+    reason: String,
+}
+
 /// Who answers, until it is interrupted.
-pub(super) struct Door {
+pub(in crate::cli) struct Door {
     answerer: Answerer,
     interrupt: Interrupt,
 }
@@ -34,7 +42,7 @@ enum Answerer {
 
 impl Door {
     /// An explicit folder wins, then an explicit agent, then the agent that runs here, then `./history`.
-    pub(super) fn find(data_dir: Option<&Path>, agent: Option<&str>) -> anyhow::Result<Self> {
+    pub(in crate::cli) fn find(data_dir: Option<&Path>, agent: Option<&str>) -> anyhow::Result<Self> {
         if let Some(dir) = data_dir {
             return Self::folder(dir);
         }
@@ -84,20 +92,25 @@ impl Door {
     }
 
     /// What ends a statement early.
-    pub(super) fn interrupt(&self) -> &Interrupt {
+    pub(in crate::cli) fn interrupt(&self) -> &Interrupt {
         &self.interrupt
     }
 
     /// Where the answers come from, for people.
-    pub(super) fn describe(&self) -> String {
+    pub(in crate::cli) fn describe(&self) -> String {
         match &self.answerer {
             Answerer::Agent { url } => format!("the agent at {url}"),
             Answerer::Folder { dir, .. } => format!("the folder {}", dir.display()),
         }
     }
 
-    /// Starts a statement.
-    pub(super) fn ask(&self, sql: &str) -> anyhow::Result<Rows<'_>> {
+    /// Whether a running agent answers: it is asked without cost, and it may go away and come back.
+    pub(in crate::cli) fn is_agent(&self) -> bool {
+        matches!(self.answerer, Answerer::Agent { .. })
+    }
+
+    /// Starts a statement. Where the agent said no the error is a [`Refused`].
+    pub(in crate::cli) fn ask(&self, sql: &str) -> anyhow::Result<Rows<'_>> {
         match &self.answerer {
             Answerer::Folder { engine, runtime, .. } => {
                 let stream = runtime.block_on(async {
@@ -125,7 +138,8 @@ impl Door {
                     let body = body.read_to_string().unwrap_or_default();
                     let error: Option<serde_json::Value> = serde_json::from_str(&body).ok();
                     let error = error.as_ref().and_then(|error| error.get("error")).and_then(|error| error.as_str());
-                    bail!("{}", error.map_or_else(|| format!("{url}/sql answered {status}"), str::to_owned));
+                    let reason = error.map_or_else(|| format!("{url}/sql answered {status}"), str::to_owned);
+                    return Err(Refused { status: status.as_u16(), reason }.into());
                 }
                 let is_ours = body.mime_type() == Some(FRAMED_ARROW);
                 if !is_ours {
@@ -142,7 +156,7 @@ impl Door {
 type AgentReader = StreamReader<FrameReader<BufReader<ureq::BodyReader<'static>>>>;
 
 /// The rows of one statement. An answer that is cut short ends in an error that says why.
-pub(super) struct Rows<'a> {
+pub(in crate::cli) struct Rows<'a> {
     schema: SchemaRef,
     source: Source<'a>,
 }
@@ -153,7 +167,7 @@ enum Source<'a> {
 }
 
 impl Rows<'_> {
-    pub(super) fn schema(&self) -> SchemaRef {
+    pub(in crate::cli) fn schema(&self) -> SchemaRef {
         self.schema.clone()
     }
 }
