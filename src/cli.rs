@@ -2,12 +2,14 @@
 
 mod agent;
 mod check;
+mod completions;
 mod control;
 mod log;
 mod redact;
 mod report;
 mod snapshot;
 pub mod sql;
+mod tail;
 mod verify;
 pub mod when;
 
@@ -46,6 +48,10 @@ enum Command {
     Snapshot(snapshot::SnapshotArgs),
     /// Remove the values of matching paths from everything recorded
     Redact(redact::RedactArgs),
+    /// Show changes live, as they are recorded, or run a command for each
+    Tail(tail::TailArgs),
+    /// Print the completions of a shell
+    Completions(completions::CompletionsArgs),
 }
 
 /// Runs a subcommand to its exit code. Errors go to stderr, one line, with what to do.
@@ -58,6 +64,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Snapshot(args) => snapshot::run(&args),
         Command::Redact(args) => redact::run(&args),
+        Command::Tail(args) => tail::run(args),
+        Command::Completions(args) => completions::run(&args),
     };
     match result {
         Ok(code) => code,

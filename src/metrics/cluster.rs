@@ -74,6 +74,7 @@ const SCAN_REASONS: [ScanReason; 5] =
 pub(super) struct Families {
     session_state: IntGaugeVec,
     source_mode: IntGaugeVec,
+    leader_seen: IntGaugeVec,
     recording: IntGaugeVec,
     notifications: IntCounterVec,
     changes: IntCounterVec,
@@ -114,6 +115,7 @@ impl Families {
         Ok(Self {
             session_state: int_gauges(registry, &names::SESSION_STATE)?,
             source_mode: int_gauges(registry, &names::SOURCE_MODE)?,
+            leader_seen: int_gauges(registry, &names::LEADER_SEEN)?,
             recording: int_gauges(registry, &names::RECORDING)?,
             notifications: int_counters(registry, &names::NOTIFICATIONS)?,
             changes: int_counters(registry, &names::CHANGES)?,
@@ -181,6 +183,7 @@ pub struct ClusterSeries {
     part_bytes: IntGaugeVec,
     read_budget_znodes: IntGauge,
     read_budget_bytes: IntGauge,
+    pub leader_seen: IntGauge,
     pub recording: IntGauge,
     pub missed: IntCounter,
     pub unreadable_paths: IntGauge,
@@ -256,6 +259,7 @@ impl ClusterMetrics {
             part_bytes: families.part_bytes.clone(),
             read_budget_znodes: families.read_budget_znodes.with_label_values(&one),
             read_budget_bytes: families.read_budget_bytes.with_label_values(&one),
+            leader_seen: families.leader_seen.with_label_values(&one),
             recording: families.recording.with_label_values(&one),
             missed: families.missed.with_label_values(&one),
             unreadable_paths: families.unreadable_paths.with_label_values(&one),
@@ -289,6 +293,11 @@ impl ClusterSeries {
         for (series, of) in self.session_state.iter().zip(SessionState::ALL) {
             series.set(i64::from(*of == state));
         }
+    }
+
+    /// Whether the session is connected now: only a server that follows a leader, or leads, keeps one.
+    pub fn is_connected(&self) -> bool {
+        self.session_state.get(SessionState::Connected as usize).is_some_and(|series| series.get() == 1)
     }
 
     /// What the probe found.

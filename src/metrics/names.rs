@@ -38,8 +38,10 @@ metrics! {
         "1 for the state that the session with the ensemble is in, 0 for the others."
     SOURCE_MODE "source_mode" ["cluster", "ability"]
         "1 where the connected server has this ability, as probed at the start; without event_zxids some rows stay without a zxid."
+    LEADER_SEEN "leader_seen" ["cluster"]
+        "1 while the session is connected, or a server says by srvr that it serves; 0 where none does: no quorum, or out of reach."
     RECORDING "recording" ["cluster"]
-        "1 while changes are recorded; 0 while a gap is open or the disk is full."
+        "1 while the history is open for writing, also during a gap; 0 while recording is paused: a full disk, a failed write, a mistaken host."
     NOTIFICATIONS "notifications_total" ["cluster", "kind"]
         "Watch notifications that the server sent."
     CHANGES "changes_total" ["cluster", "kind", "evidence"]

@@ -35,7 +35,10 @@ fn names_keep_the_conventions() {
 fn everything_renders_and_parses() {
     let metrics = metrics();
     let prod = metrics.cluster("prod");
+    assert!(!prod.is_connected());
     prod.session_state(SessionState::Connected);
+    assert!(prod.is_connected());
+    prod.leader_seen.set(1);
     prod.ability(Ability::EventZxids, true);
     prod.notifications(EventKind::Deleted).inc();
     prod.changes(ChangeKind::Deleted, Evidence::Inferred).inc_by(3);
@@ -60,6 +63,7 @@ fn everything_renders_and_parses() {
     let sample = |name: &str| *samples.get(name).unwrap_or_else(|| panic!("{name} is not in\n{text}"));
     assert_eq!(sample(r#"zktrail_session_state{cluster="prod",state="connected"}"#), 1.0);
     assert_eq!(sample(r#"zktrail_session_state{cluster="prod",state="expired"}"#), 0.0);
+    assert_eq!(sample(r#"zktrail_leader_seen{cluster="prod"}"#), 1.0);
     assert_eq!(sample(r#"zktrail_source_mode{ability="event_zxids",cluster="prod"}"#), 1.0);
     assert_eq!(sample(r#"zktrail_notifications_total{cluster="prod",kind="deleted"}"#), 1.0);
     assert_eq!(sample(r#"zktrail_changes_total{cluster="prod",evidence="inferred",kind="deleted"}"#), 3.0);

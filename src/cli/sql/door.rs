@@ -19,6 +19,14 @@ use crate::serve::http::{FRAMED_ARROW, FrameReader};
 const AGENT: &str = "http://127.0.0.1:9847";
 const FOLDER: &str = "history";
 
+/// The agent answered, but not with rows.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub(in crate::cli) struct Refused {
+    pub status: u16,
+    reason: String,
+}
+
 /// Who answers, until it is interrupted.
 pub(in crate::cli) struct Door {
     answerer: Answerer,
@@ -89,19 +97,24 @@ impl Door {
     }
 
     /// Where the answers come from, for people.
-    pub(super) fn describe(&self) -> String {
+    pub(in crate::cli) fn describe(&self) -> String {
         match &self.answerer {
             Answerer::Agent { url } => format!("the agent at {url}"),
             Answerer::Folder { dir, .. } => format!("the folder {}", dir.display()),
         }
     }
 
-    /// Starts a statement.
+    /// Whether a running agent answers: it is asked without cost, and it may go away and come back.
+    pub(in crate::cli) fn is_agent(&self) -> bool {
+        matches!(self.answerer, Answerer::Agent { .. })
+    }
+
+    /// Starts a statement. Where the agent said no the error is a [`Refused`].
     pub(in crate::cli) fn ask(&self, sql: &str) -> anyhow::Result<Rows<'_>> {
         self.ask_with(sql, &Parameters::new())
     }
 
-    /// Starts a statement, with values for its parameters.
+    /// As [`Door::ask`], with values for the statement's parameters.
     pub(in crate::cli) fn ask_with(&self, sql: &str, parameters: &Parameters) -> anyhow::Result<Rows<'_>> {
         match &self.answerer {
             Answerer::Folder { engine, runtime, .. } => {
@@ -133,7 +146,8 @@ impl Door {
                     let body = body.read_to_string().unwrap_or_default();
                     let error: Option<serde_json::Value> = serde_json::from_str(&body).ok();
                     let error = error.as_ref().and_then(|error| error.get("error")).and_then(|error| error.as_str());
-                    bail!("{}", error.map_or_else(|| format!("{url}/sql answered {status}"), str::to_owned));
+                    let reason = error.map_or_else(|| format!("{url}/sql answered {status}"), str::to_owned);
+                    return Err(Refused { status: status.as_u16(), reason }.into());
                 }
                 let is_ours = body.mime_type() == Some(FRAMED_ARROW);
                 if !is_ours {
@@ -161,7 +175,7 @@ enum Source<'a> {
 }
 
 impl Rows<'_> {
-    pub(super) fn schema(&self) -> SchemaRef {
+    pub(in crate::cli) fn schema(&self) -> SchemaRef {
         self.schema.clone()
     }
 }

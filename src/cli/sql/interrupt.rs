@@ -25,7 +25,7 @@ pub(in crate::cli) struct Cancelled;
 pub(in crate::cli) const EXIT_CODE: u8 = 130;
 
 impl Interrupt {
-    pub(super) fn new() -> Self {
+    pub(in crate::cli) fn new() -> Self {
         Self { inner: Arc::new(Inner { pressed: watch::Sender::new(false), http: Mutex::new(None) }) }
     }
 
@@ -51,7 +51,7 @@ impl Interrupt {
     }
 
     /// Cancels what runs; tells whether that had been asked for before.
-    pub(super) fn press(&self) -> bool {
+    pub(in crate::cli) fn press(&self) -> bool {
         let again = self.inner.pressed.send_replace(true);
         if let Some(http) = self.http().take() {
             http.shutdown();
@@ -60,23 +60,23 @@ impl Interrupt {
     }
 
     /// What comes next runs.
-    pub(super) fn reset(&self) {
+    pub(in crate::cli) fn reset(&self) {
         self.inner.pressed.send_replace(false);
         self.http().take();
     }
 
-    pub(super) fn is_pressed(&self) -> bool {
+    pub(in crate::cli) fn is_pressed(&self) -> bool {
         *self.inner.pressed.borrow()
     }
 
     /// Returns when it is pressed, at once where it is.
-    pub(super) async fn pressed(&self) {
+    pub(in crate::cli) async fn pressed(&self) {
         // The sender lives as long as we do.
         let _ = self.inner.pressed.subscribe().wait_for(|pressed| *pressed).await;
     }
 
     /// Breaks the connections of `http` off when it is pressed. An agent ends a query whose reader goes away.
-    pub(super) fn breaks(&self, http: &ureq::Agent) {
+    pub(in crate::cli) fn breaks(&self, http: &ureq::Agent) {
         *self.http() = Some(http.clone());
         if self.is_pressed()
             && let Some(http) = self.http().take()

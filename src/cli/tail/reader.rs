@@ -1,0 +1,333 @@
+//! Reads what was recorded after a cursor, a bounded piece at a time, cluster by cluster in the order of seq.
+//!
+//! A piece is at most [`ROWS_MAX`] rows of a window of [`WINDOW_SEQS`]: parts are pruned by their range of seqs, so that
+//! catching up from far behind costs a scan of a part or two a piece, not of the whole history.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::cursor::{Cursor, Place};
+use super::event::{Event, Kind, Row, integer, micros, rfc3339, text};
+use super::filter::{Filter, quote};
+use crate::cli::sql::door::{Door, Refused};
+use crate::query::encode::JsonEncoder;
+
+const ROWS_MAX: usize = 1_000;
+const WINDOW_SEQS: i64 = 10_000;
+/// Gaps cost a reading of all coverage.
+const GAPS_EVERY: Duration = Duration::from_secs(2);
+
+/// Why a round has no result.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReadError {
+    /// The agent is not there, or has no time: it may be there soon.
+    #[error("{0:#}")]
+    Away(anyhow::Error),
+    /// Asking again would not help.
+    #[error("{0:#}")]
+    Failed(anyhow::Error),
+}
+
+/// What one round found.
+pub(super) struct Round {
+    pub events: Vec<Event>,
+    /// Whether there is more already.
+    pub more: bool,
+}
+
+/// Reads on from a cursor.
+pub(super) struct Reader<'a> {
+    door: &'a Door,
+    filter: &'a Filter,
+    /// Only these clusters; all where it is empty.
+    only: &'a [String],
+    /// Up to where everything was read.
+    pub cursor: Cursor,
+    clusters: BTreeSet<String>,
+    /// The clusters whose history was seen to be the one that the cursor is of, since the agent was last away.
+    proved: BTreeSet<String>,
+    open_gaps: BTreeSet<(String, String, String)>,
+    gaps_asked: Option<Instant>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(door: &'a Door, filter: &'a Filter, only: &'a [String], cursor: Cursor) -> Self {
+        Self {
+            door,
+            filter,
+            only,
+            cursor,
+            clusters: BTreeSet::new(),
+            proved: BTreeSet::new(),
+            open_gaps: BTreeSet::new(),
+            gaps_asked: None,
+        }
+    }
+
+    /// The time (µs since 1970) by the clock that times in the history are of.
+    pub(super) fn now(door: &Door) -> Result<i64, ReadError> {
+        let rows = ask(door, "SELECT now() AS now")?;
+        let now = rows.first().and_then(|row| micros(text(row, "now")));
+        now.ok_or_else(|| ReadError::Failed(anyhow::anyhow!("the history's clock cannot be read: {rows:?}")))
+    }
+
+    /// The agent was away: who answers now may be another, with another history.
+    pub(super) fn was_away(&mut self) {
+        self.proved.clear();
+        self.gaps_asked = None;
+    }
+
+    /// Says on stderr which of the clusters that were asked for there are not yet.
+    pub(super) fn tell_unknown(&self) {
+        for name in self.only.iter().filter(|name| !self.clusters.contains(*name)) {
+            eprintln!("zktrail: {} holds no cluster {name:?} yet; waiting for it", self.door.describe());
+        }
+    }
+
+    /// Reads the next piece. Where it fails nothing was read: the next round tries the same again.
+    pub(super) fn round(&mut self) -> Result<Round, ReadError> {
+        let before = (self.cursor.clone(), self.open_gaps.clone());
+        let result = self.try_round();
+        if result.is_err() {
+            (self.cursor, self.open_gaps) = before;
+            self.gaps_asked = None;
+        }
+        result
+    }
+
+    fn try_round(&mut self) -> Result<Round, ReadError> {
+        let ask_gaps = self.gaps_asked.is_none_or(|at| at.elapsed() >= GAPS_EVERY);
+        if ask_gaps {
+            self.find_clusters()?;
+        }
+        let mut streams = Vec::new();
+        let mut more = false;
+        let mut rescanned = false;
+        for cluster in self.clusters.clone() {
+            let mut events = Vec::new();
+            if !self.proved.contains(&cluster) && !self.prove(&cluster, &mut events)? {
+                continue;
+            }
+            more |= self.changes(&cluster, &mut events)?;
+            // What a scan found lies behind a gap: the gap is told first.
+            rescanned |= events.iter().any(|event| text(&event.row, "source") == "rescan");
+            streams.push(events);
+        }
+        if ask_gaps || rescanned {
+            streams.push(self.gaps()?);
+            self.gaps_asked = Some(Instant::now());
+        }
+        Ok(Round { events: merge(streams), more })
+    }
+
+    fn find_clusters(&mut self) -> Result<(), ReadError> {
+        for row in ask(self.door, "SELECT DISTINCT cluster FROM coverage")? {
+            let cluster = text(&row, "cluster");
+            if self.only.is_empty() || self.only.iter().any(|only| only == cluster) {
+                self.clusters.insert(cluster.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds out whether this cluster's history goes on where the cursor stands; false where nothing can be said yet.
+    fn prove(&mut self, cluster: &str, events: &mut Vec<Event>) -> Result<bool, ReadError> {
+        let name = quote(cluster);
+        let Some(place) = self.cursor.places.get(cluster).copied() else {
+            let seq = self.begin(&name)?;
+            let place = Place { seq, observed_at: 0, gaps_to: self.cursor.since };
+            self.cursor.places.insert(cluster.to_owned(), place);
+            self.proved.insert(cluster.to_owned());
+            return Ok(true);
+        };
+        let sql = format!("SELECT min(seq) AS first, max(seq) AS last FROM changes WHERE cluster = {name}");
+        let bounds = ask(self.door, &sql)?;
+        let bound = |column: &str| bounds.first().and_then(|row| integer(row, column));
+        let (Some(first), Some(last)) = (bound("first"), bound("last")) else { return Ok(false) };
+        let other = || {
+            ReadError::Failed(anyhow::anyhow!(
+                "the cursor belongs to another history of {cluster:?}: change {} is not the one that it saw \
+                 ({} holds changes {first} to {last}). Begin anew: without the cursor, with --since",
+                place.seq,
+                self.door.describe(),
+            ))
+        };
+        if last < place.seq {
+            return Err(other());
+        }
+        if place.observed_at != 0 {
+            let sql = format!("SELECT observed_at FROM changes WHERE cluster = {name} AND seq = {}", place.seq);
+            let rows = ask(self.door, &sql)?;
+            let seen = rows.first().and_then(|row| micros(text(row, "observed_at")));
+            if seen.is_some_and(|seen| seen != place.observed_at) {
+                return Err(other());
+            }
+        }
+        if place.seq > 0 && first > place.seq.saturating_add(1) {
+            let to = first - 1;
+            let mut row = Row::new();
+            row.insert("cluster".into(), cluster.into());
+            row.insert("kind".into(), "pruned".into());
+            row.insert("from_seq".into(), (place.seq + 1).into());
+            row.insert("to_seq".into(), to.into());
+            let place = Place { seq: to, observed_at: 0, ..place };
+            self.cursor.places.insert(cluster.to_owned(), place);
+            events.push(Event { kind: Kind::Pruned, cluster: cluster.to_owned(), row, place, at: String::new() });
+        }
+        self.proved.insert(cluster.to_owned());
+        Ok(true)
+    }
+
+    /// The last seq before what is to be read of a cluster that the cursor does not hold.
+    fn begin(&self, name: &str) -> Result<i64, ReadError> {
+        if self.cursor.since <= 0 {
+            return Ok(0);
+        }
+        let since = quote(&rfc3339(self.cursor.since));
+        let first = format!(
+            "SELECT min(seq) AS seq FROM changes WHERE cluster = {name} AND observed_at >= to_timestamp({since})"
+        );
+        if let Some(first) = ask(self.door, &first)?.first().and_then(|row| integer(row, "seq")) {
+            return Ok(first.saturating_sub(1).max(0));
+        }
+        let last = format!("SELECT max(seq) AS seq FROM changes WHERE cluster = {name}");
+        Ok(ask(self.door, &last)?.first().and_then(|row| integer(row, "seq")).unwrap_or(0))
+    }
+
+    /// The next changes of a cluster; tells whether there are more.
+    fn changes(&mut self, cluster: &str, events: &mut Vec<Event>) -> Result<bool, ReadError> {
+        let name = quote(cluster);
+        let Some(mut place) = self.cursor.places.get(cluster).copied() else { return Ok(false) };
+        let after = format!("FROM changes WHERE cluster = {name} AND seq > {}", place.seq);
+        let bounds = ask(self.door, &format!("SELECT min(seq) AS first, max(seq) AS last {after}"))?;
+        let bound = |column: &str| bounds.first().and_then(|row| integer(row, column));
+        let (Some(first), Some(last)) = (bound("first"), bound("last")) else { return Ok(false) };
+        let end = last.min(first.saturating_add(WINDOW_SEQS - 1));
+        let rows = ask(
+            self.door,
+            &format!("SELECT * {after} AND seq <= {end}{} ORDER BY seq LIMIT {ROWS_MAX}", self.filter.sql()),
+        )?;
+        let all = rows.len() < ROWS_MAX;
+        let mut at = String::new();
+        for row in rows {
+            let Some(seq) = integer(&row, "seq") else { continue };
+            let observed_at = text(&row, "observed_at");
+            place = Place { seq, observed_at: micros(observed_at).unwrap_or_default(), ..place };
+            // Between other clusters' rows, but never before an earlier one of its own.
+            at = at.max(observed_at.to_owned());
+            if self.filter.matches(text(&row, "path")) {
+                events.push(Event { kind: Kind::Change, cluster: cluster.to_owned(), row, place, at: at.clone() });
+            }
+        }
+        if all && place.seq < end {
+            // The rest of the window does not pass the filter.
+            let sql = format!("SELECT observed_at FROM changes WHERE cluster = {name} AND seq = {end}");
+            let rows = ask(self.door, &sql)?;
+            let observed_at = rows.first().and_then(|row| micros(text(row, "observed_at"))).unwrap_or_default();
+            place = Place { seq: end, observed_at, ..place };
+        }
+        self.cursor.places.insert(cluster.to_owned(), place);
+        Ok(place.seq < last)
+    }
+
+    /// The edges of gaps that were not told yet.
+    fn gaps(&mut self) -> Result<Vec<Event>, ReadError> {
+        let told: BTreeMap<String, i64> =
+            self.cursor.places.iter().map(|(cluster, place)| (cluster.clone(), place.gaps_to)).collect();
+        let Some(least) = told.values().min() else { return Ok(Vec::new()) };
+        let rows = ask(
+            self.door,
+            &format!(
+                "SELECT * FROM gaps WHERE to_time IS NULL OR to_time > to_timestamp({}) ORDER BY from_time, path",
+                quote(&rfc3339((*least).max(0)))
+            ),
+        )?;
+        let mut edges = Vec::new();
+        let mut open = BTreeSet::new();
+        for row in rows {
+            let cluster = text(&row, "cluster").to_owned();
+            let Some(told) = told.get(&cluster).filter(|_| self.proved.contains(&cluster)) else { continue };
+            let to = micros(text(&row, "to_time"));
+            if to.is_some_and(|to| to <= *told) {
+                continue;
+            }
+            let key = (cluster.clone(), text(&row, "path").to_owned(), text(&row, "from_time").to_owned());
+            if !self.open_gaps.contains(&key) {
+                edges.push((text(&row, "from_time").to_owned(), Kind::GapOpened, cluster.clone(), row.clone()));
+            }
+            if to.is_some() {
+                edges.push((text(&row, "to_time").to_owned(), Kind::GapClosed, cluster, row));
+            } else {
+                open.insert(key);
+            }
+        }
+        self.open_gaps = open;
+        edges.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+        Ok(edges.into_iter().map(|(at, kind, cluster, row)| self.edge(at, kind, cluster, row)).collect())
+    }
+
+    fn edge(&mut self, at: String, kind: Kind, cluster: String, mut row: Row) -> Event {
+        let place = self.cursor.places.entry(cluster.clone()).or_default();
+        let name = if kind == Kind::GapOpened { "gap_opened" } else { "gap_closed" };
+        if kind == Kind::GapClosed {
+            place.gaps_to = place.gaps_to.max(micros(&at).unwrap_or_default());
+        } else {
+            // What ended it is told with its end.
+            for later in ["to_time", "to_zxid", "missed_at_least"] {
+                row.shift_remove(later);
+            }
+        }
+        row.insert("kind".into(), name.into());
+        Event { kind, cluster, row, place: *place, at }
+    }
+}
+
+/// One stream of several, by time; the order within each stays.
+fn merge(streams: Vec<Vec<Event>>) -> Vec<Event> {
+    let mut events: Vec<Event> = streams.into_iter().flatten().collect();
+    events.sort_by(|a, b| a.at.cmp(&b.at));
+    events
+}
+
+/// All rows of a statement; whoever asks bounds them.
+fn ask(door: &Door, sql: &str) -> Result<Vec<Row>, ReadError> {
+    rows(door, sql).map_err(|error| {
+        // 503 is an agent that is busy, or about to stop; what breaks off is one that was stopped.
+        let away = match error.downcast_ref::<Refused>() {
+            Some(refused) => refused.status == 503,
+            None => error.is::<ureq::Error>() || error.is::<std::io::Error>(),
+        };
+        if door.is_agent() && away { ReadError::Away(error) } else { ReadError::Failed(error) }
+    })
+}
+
+fn rows(door: &Door, sql: &str) -> anyhow::Result<Vec<Row>> {
+    let mut answer = door.ask(sql)?;
+    let mut encoder = JsonEncoder::new(&answer.schema());
+    let mut text = Vec::new();
+    for batch in &mut answer {
+        encoder.batch(&batch?, &mut text);
+    }
+    encoder.finish(&mut text);
+    Ok(serde_json::from_slice(&text)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(cluster: &str, at: &str, seq: i64) -> Event {
+        let place = Place { seq, ..Place::default() };
+        Event { kind: Kind::Change, cluster: cluster.into(), row: Row::new(), place, at: at.into() }
+    }
+
+    #[test]
+    fn clusters_are_merged_by_time_and_each_keeps_its_order() {
+        let a = vec![event("a", "1", 1), event("a", "3", 2), event("a", "3", 3)];
+        let b = vec![event("b", "2", 1), event("b", "3", 2)];
+        let merged: Vec<(String, i64)> =
+            merge(vec![a, b]).into_iter().map(|event| (event.cluster, event.place.seq)).collect();
+        let expected = [("a", 1), ("b", 1), ("a", 2), ("a", 3), ("b", 2)];
+        assert_eq!(merged, expected.map(|(cluster, seq)| (cluster.to_owned(), seq)));
+    }
+}
