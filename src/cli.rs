@@ -4,6 +4,7 @@ mod agent;
 mod check;
 mod completions;
 mod control;
+mod demo;
 mod log;
 mod redact;
 mod report;
@@ -22,6 +23,7 @@ use clap::{Parser, Subcommand};
 #[command(name = "zktrail", version, max_term_width = 110, propagate_version = true, arg_required_else_help = true)]
 #[command(after_help = "\
 Begin with:
+  zktrail demo                                                  see it work, on a made-up ensemble
   zktrail check --ensemble prod=10.0.0.1:2181,10.0.0.2:2181     will it work?
   zktrail agent --ensemble prod=10.0.0.1:2181,10.0.0.2:2181     record
   zktrail sql \"SELECT time, kind, path, version, evidence FROM changes ORDER BY time DESC LIMIT 20\"
@@ -34,6 +36,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// See it work: an agent on an ensemble that this process plays itself
+    Demo(demo::DemoArgs),
     /// Watch ensembles, record every change, serve SQL and metrics
     Agent(agent::AgentArgs),
     /// Ask the history in SQL: one statement, a file, or interactively
@@ -57,6 +61,7 @@ enum Command {
 /// Runs a subcommand to its exit code. Errors go to stderr, one line, with what to do.
 pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.command {
+        Command::Demo(args) => demo::run(args),
         Command::Agent(args) => agent::run(args),
         Command::Sql(args) => sql::run(args),
         Command::Report(args) => report::run(args),

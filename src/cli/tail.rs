@@ -6,6 +6,7 @@ mod event;
 mod filter;
 mod handler;
 mod line;
+mod live;
 mod reader;
 mod since;
 
@@ -19,9 +20,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::cursor::Cursor;
 use self::deliver::{Delivery, Sink};
-use self::filter::Filter;
+pub(super) use self::filter::Filter;
 use self::handler::Handler;
 use self::line::Lines;
+pub(super) use self::live::Live;
 use self::reader::{ReadError, Reader};
 use self::since::Since;
 use super::sql::door::Door;

@@ -5,7 +5,7 @@ use crate::zk::ChangeKind;
 
 /// Paths and kinds. Gaps pass every filter.
 #[derive(Debug, Default)]
-pub(super) struct Filter {
+pub(in crate::cli) struct Filter {
     pub globs: Vec<PathGlob>,
     pub kinds: Vec<ChangeKind>,
 }

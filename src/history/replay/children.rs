@@ -57,6 +57,14 @@ pub(crate) fn gather(
     }
 }
 
+/// How the present life of a possible parent began.
+#[derive(Clone, Copy)]
+struct Begun {
+    at: Key,
+    /// By a rescan, which found it later: rows of children that were heard meanwhile may stand before it.
+    found: bool,
+}
+
 /// The children's rows of one parent so far.
 #[derive(Default)]
 struct Gathered {
@@ -71,7 +79,7 @@ struct Gathered {
 #[derive(Default)]
 pub(crate) struct Deltas {
     gathered: HashMap<Box<str>, Gathered>,
-    stack: Vec<(Box<str>, Key)>,
+    stack: Vec<(Box<str>, Begun)>,
     /// Whether the path at hand exists in the base; `None` where nothing is known to begin with.
     base_alive: Option<bool>,
     /// … and after the rows so far.
@@ -104,7 +112,7 @@ impl Deltas {
     }
 
     /// When the present life of a possible parent of the path at hand began, if that is among the rows.
-    fn begun(&self, parent: &str) -> Option<Key> {
+    fn begun(&self, parent: &str) -> Option<Begun> {
         self.stack.iter().rev().find(|(open, _)| **open == *parent).map(|(_, begun)| *begun)
     }
 
@@ -119,14 +127,19 @@ impl Deltas {
         let repeats = before == Some(created);
         // One that the base has already began before it.
         if created && !repeats {
+            let new = Begun { at: row.key(), found: row.source() == "rescan" };
             match self.stack.last_mut() {
-                Some((open, begun)) if **open == *path => *begun = row.key().max(*begun),
-                _ => self.stack.push((path.into(), row.key())),
+                Some((open, begun)) if **open == *path && begun.at < new.at => *begun = new,
+                Some((open, _)) if **open == *path => {}
+                _ => self.stack.push((path.into(), new)),
             }
         }
         let Some(parent) = parent(path) else { return };
         let begun = self.begun(parent);
-        if begun.is_some_and(|begun| row.key() < begun) {
+        if let Some(begun) = begun.filter(|begun| row.key() < begun.at) {
+            if begun.found && row.zxid().is_none() {
+                self.gathered.entry(parent.into()).or_default().delta.uncounted = true;
+            }
             return;
         }
         if created && before == Some(false) && begun.is_none() && self.is_counted(row) {

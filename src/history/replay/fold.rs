@@ -70,6 +70,8 @@ impl Value {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ChildDelta {
     pub(crate) events: i32,
+    /// There are others of which it is not known whether they belong to this life.
+    pub(crate) uncounted: bool,
     pub(crate) children: i32,
     /// The zxid of the last of them.
     pub(crate) pzxid: Option<i64>,
@@ -209,6 +211,9 @@ impl Znode {
 
     pub(crate) fn add_children(&mut self, delta: ChildDelta) {
         self.num_children = self.num_children.saturating_add(delta.children).max(0);
+        if delta.uncounted {
+            self.cversion = None;
+        }
         if delta.events == 0 {
             return;
         }

@@ -1,0 +1,168 @@
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use tokio::sync::oneshot;
+
+use crate::config::{AgentFlags, Config, EnsembleSpec, Environment, HumanDuration, ListenAddr, LogLevel};
+use crate::demo::data_centre::{DataCentre, Pace};
+use crate::demo::ensemble::{Ensemble, Options};
+
+mod show;
+
+/// The agent's parts are written so often that the folder shows Parquet within the first minute.
+const FLUSH_AGE: &str = "15s";
+const CLUSTER: &str = "demo";
+
+/// Shows zktrail at work: an agent on an ensemble that this process plays itself.
+///
+/// A small in-memory server speaks ZooKeeper's protocol on a free loopback port; on it runs a made-up data centre with
+/// brokers, locks, settings and one bad deploy. Everything else is real: agent, history, SQL, metrics. It goes on until
+/// Ctrl-C and leaves nothing behind.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Watch this ensemble instead: HOST[:PORT],...[/CHROOT]. It is only read; nothing is made up then
+    #[arg(long, value_name = "SPEC")]
+    ensemble: Option<EnsembleSpec>,
+    /// Keep the history's folder
+    #[arg(long)]
+    keep: bool,
+    /// Record into this folder, which stays, instead of a temporary one
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// End by itself after so long
+    #[arg(long = "for", value_name = "DURATION")]
+    for_so_long: Option<HumanDuration>,
+    /// Tell the story, but do not show every change
+    #[arg(long)]
+    no_tail: bool,
+    /// How many times faster than real time the data centre lives
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = pace, hide = true)]
+    pace: f64,
+}
+
+fn pace(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(pace) if (0.1..=100.0).contains(&pace) => Ok(pace),
+        _ => Err("a factor from 0.1 to 100".to_owned()),
+    }
+}
+
+pub(super) fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
+    super::log::start(crate::config::LogConfig { level: LogLevel::Warn, format: crate::config::LogFormat::Human });
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(demo(args))
+}
+
+async fn demo(args: DemoArgs) -> anyhow::Result<ExitCode> {
+    let temporary = match &args.data_dir {
+        Some(_) => None,
+        None => Some(tempfile::Builder::new().prefix("zktrail-demo-").disable_cleanup(args.keep).tempdir()?),
+    };
+    let folder = match (&args.data_dir, &temporary) {
+        (Some(dir), _) => dir.clone(),
+        (None, Some(dir)) => dir.path().to_owned(),
+        (None, None) => PathBuf::from("history"),
+    };
+    let played = match &args.ensemble {
+        Some(_) => None,
+        None => Some(Ensemble::start(Options::default()).await.context("cannot play an ensemble on a loopback port")?),
+    };
+    let spec = match (&args.ensemble, &played) {
+        (Some(spec), _) => spec.clone(),
+        (None, Some(played)) => format!("{CLUSTER}={}", played.connect_string()).parse()?,
+        (None, None) => anyhow::bail!("there is no ensemble to watch"),
+    };
+    let watched = format!("{}{}", spec.servers.join(","), if spec.scope == "/" { "" } else { &spec.scope });
+    let config = config(spec, &folder)?;
+
+    let (end, ended) = oneshot::channel::<()>();
+    let (ready, address) = oneshot::channel();
+    let agent = tokio::spawn(crate::agent::run_until(
+        config,
+        async {
+            let _ = ended.await;
+        },
+        move |address| {
+            let _ = ready.send(address);
+        },
+    ));
+    let Ok(Some(address)) = address.await else {
+        // It ended before it was ready, and says why.
+        agent.await??;
+        anyhow::bail!("the agent ended before it began");
+    };
+    let url = format!("http://{address}");
+    show::welcome(&url, &watched, &folder, played.is_some())?;
+
+    let centre = match &played {
+        Some(played) => Some(DataCentre::start(&played.connect_string(), Pace(args.pace)).await?),
+        None => None,
+    };
+    let story = centre.is_some();
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let shown = {
+        let url = url.clone();
+        tokio::task::spawn_blocking(move || show::run(&url, story, !args.no_tail, &stopped))
+    };
+    let limit = async {
+        match args.for_so_long {
+            Some(limit) => tokio::time::sleep(limit.0).await,
+            None => std::future::pending().await,
+        }
+    };
+    let result = tokio::select! {
+        pressed = interrupted() => pressed,
+        () = limit => Ok(()),
+        shown = wait(shown) => shown,
+    };
+    let _ = stop.send(true);
+    show::goodbye(&folder, temporary.is_some() && !args.keep)?;
+    if let Some(centre) = centre {
+        centre.stop().await;
+    }
+    let _ = end.send(());
+    let in_order = agent.await??;
+    if let Some(played) = played {
+        played.shutdown().await;
+    }
+    result?;
+    Ok(if in_order { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The view ends by itself only where it fails.
+async fn wait(shown: tokio::task::JoinHandle<anyhow::Result<()>>) -> anyhow::Result<()> {
+    shown.await.context("the view ended unexpectedly")?
+}
+
+async fn interrupted() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+fn config(spec: EnsembleSpec, folder: &Path) -> anyhow::Result<Config> {
+    let flags = AgentFlags {
+        ensemble: vec![spec],
+        data_dir: Some(folder.to_owned()),
+        flush_age: Some(FLUSH_AGE.parse().map_err(anyhow::Error::msg)?),
+        http: Some(ListenAddr::At(free_port()?)),
+        ..AgentFlags::default()
+    };
+    // The agent's variables are for the agent: a demo must not attach to anything by itself.
+    Ok(Config::load(None, flags, &Environment::default())?)
+}
+
+/// The agent's usual address if nobody has it, else any free one.
+fn free_port() -> anyhow::Result<SocketAddr> {
+    let usual = ListenAddr::HTTP.address().context("HTTP has no usual address")?;
+    let any = SocketAddr::new(usual.ip(), 0);
+    let listener = TcpListener::bind(usual).or_else(|_| TcpListener::bind(any)).context("no free loopback port")?;
+    Ok(listener.local_addr()?)
+}
