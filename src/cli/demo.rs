@@ -51,7 +51,7 @@ fn pace(text: &str) -> Result<f64, String> {
 }
 
 pub(super) fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
-    super::log::start(crate::config::LogConfig { level: LogLevel::Warn, format: crate::config::LogFormat::Human });
+    super::log::start(crate::config::LogConfig { level: LogLevel::Error, format: crate::config::LogFormat::Human });
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(demo(args))
 }

@@ -9,7 +9,9 @@ pub struct Chapter {
     /// Answers with one text, which stands for `{moment}` in `sql`.
     pub moment: Option<&'static str>,
     pub sql: &'static str,
-    pub answer: &'static str,
+    /// Answers with texts: what follows from the rows above, a sentence each.
+    pub conclusion: Option<&'static str>,
+    pub note: &'static str,
     /// The same by a shipped report.
     pub report: &'static str,
 }
@@ -37,8 +39,16 @@ SELECT time, path, version, data_text(data) AS settings
 FROM changes
 WHERE path LIKE '/config/%' AND kind = 'data_changed'
 ORDER BY time DESC LIMIT 6",
-        answer: "Release 2.14.2 of checkout set pool_size to 2. Everything else that was deployed looks harmless.\n\
-                 The password in the settings was masked before anything was written to disk.",
+        conclusion: Some(
+            "\
+SELECT 'Release ' || regexp_replace(settings, '.*\"release\":\"([^\"]*)\".*', '\\1') || ' of checkout set pool_size to '
+    || regexp_replace(settings, '.*\"pool_size\":([0-9]+).*', '\\1') || '.'
+FROM (
+    SELECT data_text(data) AS settings FROM changes
+    WHERE path = '/config/checkout' AND kind = 'data_changed' ORDER BY time LIMIT 1
+)",
+        ),
+        note: "The password in the settings was masked before anything was written to disk.",
         report: "config-changes",
     },
     Chapter {
@@ -51,8 +61,22 @@ FROM changes
 WHERE kind = 'deleted' AND path NOT LIKE '/locks/%'
 GROUP BY path HAVING count(*) > 1
 ORDER BY times_gone DESC, path LIMIT 5",
-        answer: "Broker 3 goes every few seconds and comes back: that began before the release and has nothing to do with it.\n\
-                 checkout-2 and checkout-4 began with it.",
+        conclusion: Some(
+            "\
+WITH gone AS (
+    SELECT path, count(*) AS times, min(time) AS first FROM changes
+    WHERE kind = 'deleted' AND path NOT LIKE '/locks/%'
+    GROUP BY path HAVING count(*) > 1
+),
+release AS (
+    SELECT min(time) AS time FROM changes WHERE path = '/config/checkout' AND kind = 'data_changed'
+)
+SELECT gone.path || ' first went '
+    || CASE WHEN first < release.time THEN 'before the release: that is another problem.' ELSE 'after the release.' END
+FROM gone CROSS JOIN release
+ORDER BY first < release.time DESC, times DESC, gone.path LIMIT 6",
+        ),
+        note: "Holders of the lock are left out here: to go is their business.",
         report: "flapping",
     },
     Chapter {
@@ -67,7 +91,8 @@ FROM changes WHERE path = '/config/checkout' AND kind = 'data_changed'",
 SELECT path, version, data_text(data) AS settings, uncertain
 FROM znodes_at('{moment}')
 WHERE path = '/config/checkout'",
-        answer: "That is the tree as it was a millisecond before. Any moment will do, and any path.",
+        conclusion: None,
+        note: "That is the tree as it was a millisecond before. Any moment will do, and any path.",
         report: "path-life --param path=/config/checkout",
     },
 ];

@@ -279,6 +279,7 @@ impl Tree {
             let unverified = self.gap.unverified.entry(id).or_default();
             unverified.sets = unverified.sets.saturating_add(taken as i32);
             unverified.epoch = epoch;
+            unverified.told = last_zxid;
             if known & bit::EXISTS == 0 {
                 known |= bit::HEARD_OF;
             }

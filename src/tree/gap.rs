@@ -26,6 +26,8 @@ pub(super) struct Unverified {
     pub sets: i32,
     /// The epoch of the last of these sets.
     pub epoch: u32,
+    /// … and its zxid, where the event told it.
+    pub told: Option<Zxid>,
 }
 
 /// An epoch is a time of unbroken listening. It ends with the connection; the next one begins at once, all nodes

@@ -188,7 +188,8 @@ impl Tree {
             self.line.push_change(row);
             // Sets whose rows went out already may have been this life's; those that wait surely are.
             let waiting = i32::try_from(pending.sets.len()).unwrap_or(i32::MAX);
-            stat.version = seen.sets.min(shown.stat.version.saturating_sub(waiting)).max(0);
+            let sets = if seen.told.is_some_and(|told| told <= shown.stat.czxid) { 0 } else { seen.sets };
+            stat.version = sets.min(shown.stat.version.saturating_sub(waiting)).max(0);
             self.nodes.begin(id, self.gap.epoch().wrapping_sub(1));
             self.nodes.set_stat(id, stat);
             let node = self.nodes.get_mut(id);
@@ -308,7 +309,9 @@ impl Tree {
     /// Whether the set that a Stat shows may be one whose row went out without a version: then it gets no second row.
     fn may_be_told(&self, id: Id, seen: Unverified, stat: &Stat) -> bool {
         let node = self.nodes.get(id);
-        seen.sets > 0 && !(node.has(bit::MZXID | bit::TOLD) && stat.mzxid > node.stat.mzxid)
+        let later = seen.told.is_some_and(|told| told < stat.mzxid)
+            || node.has(bit::MZXID | bit::TOLD) && stat.mzxid > node.stat.mzxid;
+        seen.sets > 0 && !later
     }
 
     /// The number of sets between `base` and the Stat.

@@ -4,7 +4,6 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use arrow::array::{Array as _, AsArray as _};
 use tokio::sync::watch;
 
@@ -100,16 +99,21 @@ fn is_ready(door: &Door, chapter: &Chapter) -> anyhow::Result<bool> {
     Ok(answer.is_some_and(|answer| !answer.is_empty() && answer.is_valid(0) && answer.value(0)))
 }
 
-fn moment(door: &Door, sql: &str) -> anyhow::Result<String> {
-    let batch = door.ask(sql)?.next().transpose()?.context("no moment is on record")?;
-    let text = batch.columns().first().and_then(|column| column.as_string_opt::<i32>());
-    let text = text.filter(|text| !text.is_empty() && text.is_valid(0)).context("no moment is on record")?;
-    Ok(text.value(0).to_owned())
+/// The first column of an answer, as text.
+fn texts(door: &Door, sql: &str) -> anyhow::Result<Vec<String>> {
+    let mut texts = Vec::new();
+    for batch in door.ask(sql)? {
+        let batch = batch?;
+        let Some(column) = batch.columns().first() else { continue };
+        let column = arrow::compute::cast(column, &arrow::datatypes::DataType::Utf8)?;
+        texts.extend(column.as_string::<i32>().iter().flatten().map(str::to_owned));
+    }
+    Ok(texts)
 }
 
 fn tell(door: &Door, url: &str, number: usize, chapter: &Chapter) -> anyhow::Result<()> {
-    let moment = chapter.moment.map(|sql| moment(door, sql)).transpose()?;
-    let sql = chapter.sql_at(moment.as_deref());
+    let moments = chapter.moment.map_or_else(|| Ok(Vec::new()), |sql| texts(door, sql))?;
+    let sql = chapter.sql_at(moments.first().map(String::as_str));
     let rows = door.ask(&sql)?;
     let mut table = TableEncoder::new(&rows.schema());
     let mut answer = Vec::new();
@@ -117,6 +121,7 @@ fn tell(door: &Door, url: &str, number: usize, chapter: &Chapter) -> anyhow::Res
         table.batch(&batch?, &mut answer);
     }
     table.finish(&mut answer);
+    let sentences = chapter.conclusion.map_or_else(|| Ok(Vec::new()), |sql| texts(door, sql))?;
     let mut out = std::io::stdout().lock();
     let rule = "─".repeat(100);
     writeln!(out, "\n{rule}\n{}\n", bold(&format!("{number} of {}  {}", CHAPTERS.len(), chapter.question)))?;
@@ -124,7 +129,10 @@ fn tell(door: &Door, url: &str, number: usize, chapter: &Chapter) -> anyhow::Res
         writeln!(out, "    {line}")?;
     }
     writeln!(out, "\n{}", String::from_utf8_lossy(&answer))?;
-    writeln!(out, "{}", chapter.answer)?;
+    for sentence in sentences {
+        writeln!(out, "{sentence}")?;
+    }
+    writeln!(out, "{}", chapter.note)?;
     writeln!(out, "As a report: zktrail report {} --agent {url}\n{rule}\n", chapter.report)?;
     out.flush()?;
     Ok(())
