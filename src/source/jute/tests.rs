@@ -39,7 +39,7 @@ fn creation() -> impl Strategy<Value = Request> {
 
 /// What may be in a multi.
 fn part() -> impl Strategy<Value = Request> {
-    let read = (path(), any::<bool>()).prop_map(|(path, watch)| ReadRequest { path, watch });
+    let read = (path(), any::<bool>()).prop_map(|(path, watch)| ReadRequest { path, watch }).boxed();
     prop_oneof![
         creation(),
         (path(), buffer(), acls(), any::<i32>(), any::<i64>()).prop_map(|(path, data, acl, flags, ttl_ms)| {
@@ -58,10 +58,10 @@ fn part() -> impl Strategy<Value = Request> {
 }
 
 fn request() -> impl Strategy<Value = Request> {
-    let read = (path(), any::<bool>()).prop_map(|(path, watch)| ReadRequest { path, watch });
-    let path_only = path().prop_map(|path| PathRequest { path });
+    let read = (path(), any::<bool>()).prop_map(|(path, watch)| ReadRequest { path, watch }).boxed();
+    let path_only = path().prop_map(|path| PathRequest { path }).boxed();
     let paths = || vec(path(), 0..4);
-    let watches = (path(), any::<i32>()).prop_map(|(path, kind)| RemoveWatchesRequest { path, kind });
+    let watches = (path(), any::<i32>()).prop_map(|(path, kind)| RemoveWatchesRequest { path, kind }).boxed();
     prop_oneof![
         part(),
         read.clone().prop_map(Request::Exists),
