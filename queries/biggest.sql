@@ -13,16 +13,16 @@ WITH tree AS (
     WHERE $cluster IN ('', cluster) AND prefix(path, depth($under)) = $under
 ),
 znode_rows AS (
-    SELECT 'znode' AS what, cluster, path, 1 AS znodes, data_length AS bytes, num_children AS children, 0 AS unknown
+    SELECT cluster, 'znode' AS what, path, 1 AS znodes, data_length AS bytes, num_children AS children, 0 AS unknown
     FROM tree
     WHERE data_length IS NOT NULL
     ORDER BY data_length DESC, cluster, path
     LIMIT $limit
 ),
-subtree_rows AS (
+subtrees AS (
     SELECT
-        'subtree' AS what,
         cluster,
+        'subtree' AS what,
         prefix(path, deep.value) AS path,
         count(*) AS znodes,
         coalesce(sum(data_length), 0) AS bytes,
@@ -32,8 +32,9 @@ subtree_rows AS (
     CROSS JOIN generate_series(0, $depth) AS deep
     WHERE depth(path) >= deep.value AND deep.value >= depth($under)
     GROUP BY cluster, prefix(path, deep.value)
-    ORDER BY coalesce(sum(data_length), 0) DESC, cluster, prefix(path, deep.value)
-    LIMIT $limit
+),
+subtree_rows AS (
+    SELECT * FROM subtrees ORDER BY bytes DESC, cluster, path LIMIT $limit
 ),
 open_gaps AS (
     SELECT cluster, count(*) AS gaps FROM gaps WHERE to_time IS NULL GROUP BY cluster
@@ -41,7 +42,7 @@ open_gaps AS (
 both AS (
     SELECT * FROM znode_rows UNION ALL SELECT * FROM subtree_rows
 )
-SELECT what, both.cluster, path, znodes, bytes, children, unknown, coalesce(gaps, 0) AS gaps
+SELECT both.cluster, what, path, znodes, bytes, children, unknown, coalesce(gaps, 0) AS gaps
 FROM both
 LEFT JOIN open_gaps ON open_gaps.cluster = both.cluster
 ORDER BY what DESC, bytes DESC, both.cluster, path

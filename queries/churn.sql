@@ -43,7 +43,7 @@ unseen_hours AS (
 blind AS (
     SELECT
         cluster,
-        hour,
+        arrow_cast(hour, 'Timestamp(Microsecond, Some("UTC"))') AS hour,
         count(*) AS gaps,
         max(date_part('epoch', least(ended, hour + INTERVAL '1 hour')) - date_part('epoch', greatest(began, hour)))
             AS unseen_seconds

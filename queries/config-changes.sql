@@ -33,7 +33,7 @@ pairs AS (
 ),
 rows AS (
     SELECT
-        time, cluster, path, kind, version, data_text(before_data) AS before, data_text(data) AS after,
+        cluster, time, path, kind, version, data_text(before_data) AS before, data_text(data) AS after,
         CASE
             WHEN missed > 0 THEN missed || ' missed in between'
             WHEN kind <> 'deleted' AND data IS NULL THEN 'value not recorded'
@@ -47,7 +47,7 @@ rows AS (
     WHERE is_snapshot = 0 AND ephemeral_owner = 0 AND time >= $since AND position >= $since_zxid
     UNION ALL
     SELECT
-        from_time, cluster, path, 'gap', NULL, NULL, NULL,
+        cluster, from_time, path, 'gap', NULL, NULL, NULL,
         reason || CASE WHEN to_time IS NULL THEN ', not over' ELSE ' until ' || to_char(to_time, '%Y-%m-%d %H:%M:%S') END,
         NULL, incarnation, from_zxid, 9223372036854775807
     FROM gaps
@@ -57,8 +57,10 @@ rows AS (
         AND (prefix(path, depth($under)) = $under OR prefix($under, depth(path)) = path)
 ),
 latest AS (
-    SELECT * FROM rows ORDER BY incarnation DESC, position DESC, seq DESC, cluster, path LIMIT $limit
+    SELECT * FROM rows
+    ORDER BY incarnation DESC, position DESC, zxid IS NULL DESC, time DESC, seq DESC, cluster, path
+    LIMIT $limit
 )
-SELECT time, cluster, path, kind, version, before, after, certainty, zxid
+SELECT cluster, time, path, kind, version, before, after, certainty, zxid
 FROM latest
-ORDER BY cluster, incarnation, position, seq, path
+ORDER BY cluster, incarnation, position, zxid IS NULL, time, seq, path

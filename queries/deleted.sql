@@ -38,11 +38,11 @@ pairs AS (
 ),
 rows AS (
     SELECT
-        time, cluster, path, kind, cause, last_version, data_text(last_data) AS last_value,
+        cluster, time, path, kind, cause, last_version, data_text(last_data) AS last_value,
         CASE
             WHEN missed > 0 THEN missed || ' missed before it'
             WHEN last_data IS NULL THEN 'last value not recorded'
-            WHEN octet_length(last_data) <> last_length THEN 'masked, or recorded in part'
+            WHEN length(encode(last_data, 'hex')) / 2 <> last_length THEN 'masked, or recorded in part'
             ELSE evidence
         END AS certainty,
         zxid, last_data, incarnation, position, seq
@@ -51,7 +51,7 @@ rows AS (
         AND ($ephemerals OR NOT (is_ephemeral OR coalesce(was_ephemeral, false)))
     UNION ALL
     SELECT
-        from_time, cluster, path, 'gap', NULL, NULL, NULL,
+        cluster, from_time, path, 'gap', NULL, NULL, NULL,
         reason || CASE WHEN to_time IS NULL THEN ', not over' ELSE ' until ' || to_char(to_time, '%Y-%m-%d %H:%M:%S') END,
         NULL, NULL, incarnation, from_zxid, 9223372036854775807
     FROM gaps
@@ -61,8 +61,10 @@ rows AS (
         AND (prefix(path, depth($under)) = $under OR prefix($under, depth(path)) = path)
 ),
 latest AS (
-    SELECT * FROM rows ORDER BY incarnation DESC, position DESC, seq DESC, cluster, path LIMIT $limit
+    SELECT * FROM rows
+    ORDER BY incarnation DESC, position DESC, zxid IS NULL DESC, time DESC, seq DESC, cluster, path
+    LIMIT $limit
 )
-SELECT time, cluster, path, kind, cause, last_version, last_value, certainty, zxid, last_data
+SELECT cluster, time, path, kind, cause, last_version, last_value, certainty, zxid, last_data
 FROM latest
-ORDER BY cluster, incarnation, position, seq, path
+ORDER BY cluster, incarnation, position, zxid IS NULL, time, seq, path

@@ -9,10 +9,10 @@
 -- what was recorded in the window by its evidence (`about`): exact, coalesced (certain, value overtaken), inferred (certain,
 -- place bounded); their `missed` lie outside of any gap. Nothing that this does not list is in doubt, but for ACLs: they
 -- are read from time to time.
-SELECT what, cluster, path, about, from_time, to_time, seconds, zxids, changes, missed
+SELECT cluster, what, path, about, from_time, to_time, seconds, zxids, changes, missed
 FROM (
     SELECT
-        1 AS place, 'gap' AS what, cluster, path, reason AS about, from_time, to_time,
+        cluster, 1 AS place, 'gap' AS what, path, reason AS about, from_time, to_time,
         round(date_part('epoch', coalesce(to_time, least(now(), $until))) - date_part('epoch', from_time), 1) AS seconds,
         to_zxid - from_zxid AS zxids, CAST(NULL AS BIGINT) AS changes, missed_at_least AS missed
     FROM gaps
@@ -21,13 +21,13 @@ FROM (
         AND $cluster IN ('', cluster)
     UNION ALL
     SELECT
-        0, 'before', cluster, '/', 'recording had not begun', NULL, min(from_time), NULL, NULL, NULL, 0
+        cluster, 0, 'before', '/', 'recording had not begun', NULL, min(from_time), NULL, NULL, NULL, 0
     FROM coverage
     WHERE $cluster IN ('', cluster)
     GROUP BY cluster
     HAVING min(from_time) > $since AND min(from_zxid) >= $since_zxid
     UNION ALL
-    SELECT 2, 'rows', cluster, '/', evidence, min(time), max(time), NULL, NULL, count(*), sum(missed)
+    SELECT cluster, 2, 'rows', '/', evidence, min(time), max(time), NULL, NULL, count(*), sum(missed)
     FROM changes
     WHERE time >= $since AND time <= $until AND position >= $since_zxid AND position <= $until_zxid
         AND $cluster IN ('', cluster)

@@ -8,7 +8,7 @@
 --
 -- Honest about what has no row: `missed` changes are proved by version arithmetic and count for the order; `gaps` is how
 -- many times within the window nobody was looking at this path, so that its numbers are lower bounds where it is not 0.
-WITH hottest AS (
+WITH counted AS (
     SELECT
         cluster,
         path,
@@ -24,8 +24,9 @@ WITH hottest AS (
     WHERE time >= $since AND time <= $until AND position >= $since_zxid AND position <= $until_zxid
         AND $cluster IN ('', cluster) AND prefix(path, depth($under)) = $under
     GROUP BY cluster, path
-    ORDER BY count(*) + sum(missed) DESC, cluster, path
-    LIMIT $limit
+),
+hottest AS (
+    SELECT * FROM counted ORDER BY changes + missed DESC, cluster, path LIMIT $limit
 ),
 unseen AS (
     SELECT cluster, path FROM gaps

@@ -14,14 +14,14 @@ WITH first_snapshot AS (
 ),
 rows AS (
     SELECT
-        time, cluster, kind, version, data_text(data) AS value, data_length, ephemeral_owner, evidence, missed, cause,
+        cluster, time, kind, version, data_text(data) AS value, data_length, ephemeral_owner, evidence, missed, cause,
         czxid, zxid, incarnation, position, ordinal, seq
     FROM changes
     WHERE path = $path AND $cluster IN ('', cluster)
         AND time >= $since AND time <= $until AND position >= $since_zxid AND position <= $until_zxid
     UNION ALL
     SELECT
-        taken_at, snapshots.cluster, 'snapshot', version, data_text(data), data_length, ephemeral_owner, 'exact', 0, NULL,
+        snapshots.cluster, taken_at, 'snapshot', version, data_text(data), data_length, ephemeral_owner, 'exact', 0, NULL,
         czxid, mzxid, incarnation, position, 2147483647, snapshots.seq
     FROM snapshots
     JOIN first_snapshot ON first_snapshot.cluster = snapshots.cluster AND first_snapshot.seq = snapshots.seq
@@ -29,7 +29,7 @@ rows AS (
         AND taken_at >= $since AND taken_at <= $until AND position >= $since_zxid AND position <= $until_zxid
     UNION ALL
     SELECT
-        from_time, cluster, 'gap', NULL, NULL, NULL, NULL,
+        cluster, from_time, 'gap', NULL, NULL, NULL, NULL,
         reason || CASE WHEN to_time IS NULL THEN ', not over' ELSE ' until ' || to_char(to_time, '%Y-%m-%d %H:%M:%S') END,
         missed_at_least, NULL, NULL, NULL, incarnation, from_zxid, 2147483647, 9223372036854775807
     FROM gaps
@@ -38,8 +38,10 @@ rows AS (
         AND from_zxid <= $until_zxid AND coalesce(to_zxid, $until_zxid) >= $since_zxid
 ),
 latest AS (
-    SELECT * FROM rows ORDER BY incarnation DESC, position DESC, seq DESC, cluster LIMIT $limit
+    SELECT * FROM rows
+    ORDER BY incarnation DESC, position DESC, zxid IS NULL DESC, time DESC, seq DESC, cluster
+    LIMIT $limit
 )
-SELECT time, cluster, kind, version, value, data_length, ephemeral_owner, evidence, missed, cause, czxid, zxid
+SELECT cluster, time, kind, version, value, data_length, ephemeral_owner, evidence, missed, cause, czxid, zxid
 FROM latest
-ORDER BY cluster, incarnation, position, ordinal, seq
+ORDER BY cluster, incarnation, position, zxid IS NULL, time, ordinal, seq

@@ -12,7 +12,7 @@
 -- whose length is not on record adds nothing.
 WITH rows AS (
     SELECT
-        'changes' AS what, date_trunc($every, time) AS time, cluster, prefix(path, $names) AS subtree,
+        cluster, 'changes' AS what, date_trunc($every, time) AS time, prefix(path, $names) AS subtree,
         CAST(NULL AS BIGINT) AS znodes, CAST(NULL AS BIGINT) AS bytes,
         count(*) FILTER (WHERE kind = 'created') AS created,
         count(*) FILTER (WHERE kind = 'deleted') AS deleted,
@@ -24,7 +24,7 @@ WITH rows AS (
     GROUP BY date_trunc($every, time), cluster, prefix(path, $names)
     UNION ALL
     SELECT
-        'snapshot', taken_at, cluster, prefix(path, $names), count(*), coalesce(sum(data_length), 0),
+        cluster, 'snapshot', taken_at, prefix(path, $names), count(*), coalesce(sum(data_length), 0),
         NULL, NULL, NULL, NULL
     FROM snapshots
     WHERE taken_at >= $since AND taken_at <= $until AND position >= $since_zxid AND position <= $until_zxid
@@ -37,7 +37,7 @@ unseen AS (
         AND from_zxid <= $until_zxid AND coalesce(to_zxid, $until_zxid) >= $since_zxid
 )
 SELECT
-    rows.time, what, rows.cluster, subtree, znodes, bytes, created, deleted, net, bytes_written,
+    rows.cluster, rows.time, what, subtree, znodes, bytes, created, deleted, net, bytes_written,
     count(unseen.cluster) AS gaps
 FROM rows
 LEFT JOIN unseen

@@ -54,7 +54,7 @@ pub(super) fn gaps(door: &Door, parameters: &Parameters) -> anyhow::Result<Optio
     };
     let cluster = text(parameters, "cluster");
     let scope = if cluster.is_empty() { String::new() } else { format!(" --cluster {cluster}") };
-    let again = format!("zktrail report gaps --since {since} --until {until}{scope}");
+    let again = format!("zktrail report gaps --since {} --until {}{scope}", brief(&since), brief(&until));
     Ok(Some(format!("Window {} to {}: {}", shown(&since), shown(&until), said(&unseen, &again))))
 }
 
@@ -72,6 +72,14 @@ fn said(unseen: &Unseen, again: &str) -> String {
         gaps => format!("{gaps} gaps, the longest {}{open}", length(unseen.longest_micros)),
     };
     format!("{before}{gaps}. What happened then is not in the answer, or not exactly: {again}")
+}
+
+/// A moment for a command line: parts of a second are nobody's business there.
+fn brief(bound: &str) -> String {
+    match when::parse(bound, Micros(0)) {
+        Ok(when::Bound::Time(time)) => format!("{}Z", readable(time).replace(' ', "T")),
+        _ => bound.to_owned(),
+    }
 }
 
 /// A moment as the window's ends are told.
