@@ -103,6 +103,11 @@ impl Agent {
         }
     }
 
+    /// Where it answers HTTP, also after a restart.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
     /// The agent's process, if it runs.
     #[allow(dead_code, reason = "the bench asks")]
     pub fn pid(&self) -> Option<u32> {

@@ -60,3 +60,11 @@ pub fn faketime() -> Option<PathBuf> {
         .map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"))
         .find(|library| library.exists())
 }
+
+/// Prometheus or its promtool: what is installed, else what `tests/run` has fetched.
+pub fn prometheus(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let installed = std::env::split_paths(&path).map(|folder| folder.join(program));
+    let fetched = cache().map(|cache| cache.join("prometheus/usr/bin").join(program));
+    installed.chain(fetched).find(|program| program.is_file())
+}
