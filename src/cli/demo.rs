@@ -105,7 +105,8 @@ async fn demo(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let shown = {
         let url = url.clone();
-        tokio::task::spawn_blocking(move || show::run(&url, story, !args.no_tail, &stopped))
+        let view = show::View { story, tail: !args.no_tail, pace: args.pace };
+        tokio::task::spawn_blocking(move || show::run(&url, view, &stopped))
     };
     let limit = async {
         match args.for_so_long {

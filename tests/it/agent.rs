@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::prerequisites;
 use crate::servers::free_port;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_zktrail");
+pub const BINARY: &str = env!("CARGO_BIN_EXE_zktrail");
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);

@@ -3,6 +3,7 @@
 mod agent;
 mod check;
 mod clock;
+mod demo;
 mod disk;
 mod faults;
 mod golden;

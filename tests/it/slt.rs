@@ -14,7 +14,8 @@ use crate::story::{Kept, Story};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sql_means_the_same_everywhere() -> Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slt");
-    let mut files: Vec<_> = std::fs::read_dir(&folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    let mut files: Vec<_> =
+        std::fs::read_dir(&folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
     files.sort();
     anyhow::ensure!(files.len() > 5, "{files:?}");
     for kept in Kept::ALL {

@@ -60,8 +60,18 @@ pub(super) fn goodbye(folder: &Path, removed: bool) -> std::io::Result<()> {
     out.flush()
 }
 
+/// What is shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct View {
+    pub story: bool,
+    pub tail: bool,
+    /// How fast the data centre lives, and who reads.
+    pub pace: f64,
+}
+
 /// Shows changes and tells the story until it is stopped.
-pub(super) fn run(url: &str, story: bool, tail: bool, stopped: &watch::Receiver<bool>) -> anyhow::Result<()> {
+pub(super) fn run(url: &str, view: View, stopped: &watch::Receiver<bool>) -> anyhow::Result<()> {
+    let View { story, tail, pace } = view;
     let door = Door::find(None, Some(url))?;
     let filter = Filter::default();
     let mut live = Live::from_now(&door, &filter, is_coloured())?;
@@ -83,7 +93,7 @@ pub(super) fn run(url: &str, story: bool, tail: bool, stopped: &watch::Receiver<
                 if is_ready(&door, chapter)? {
                     tell(&door, url, number + 1, chapter)?;
                     chapters.next();
-                    rests_until = Instant::now() + READS;
+                    rests_until = Instant::now() + READS.div_f64(pace);
                 }
             }
         }
