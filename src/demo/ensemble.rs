@@ -142,6 +142,7 @@ impl Ensemble {
     pub async fn start_server(&mut self, index: usize) -> io::Result<()> {
         let server = self.servers.get_mut(index).ok_or_else(|| io::Error::other(format!("no server {index}")))?;
         if !server.runs() {
+            server.ended().await;
             *server = Server::start(&self.shared, index, server.address()).await?;
         }
         Ok(())
@@ -151,7 +152,8 @@ impl Ensemble {
     pub async fn shutdown(mut self) {
         self.clock.abort();
         for server in &mut self.servers {
-            server.end().await;
+            server.stop();
+            server.ended().await;
         }
     }
 }

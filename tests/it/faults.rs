@@ -215,3 +215,14 @@ async fn every_loss_is_in_a_gap_3_8() -> Result<()> {
 async fn every_loss_is_in_a_gap_3_6() -> Result<()> {
     every_loss_is_in_a_gap(Version::V3_6).await
 }
+
+/// The same against the embedded ensemble: what holds there holds here, and the other way round.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_loss_is_in_a_gap_embedded() -> Result<()> {
+    every_loss_is_in_a_gap(Version::Embedded).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_loss_is_in_a_gap_embedded_without_zxids() -> Result<()> {
+    every_loss_is_in_a_gap(Version::EmbeddedWithoutZxids).await
+}

@@ -88,6 +88,8 @@ on_every_server! {
     record_is_true_3_8_three_nodes => V3_8, ThreeNodes;
     record_is_true_3_9_standalone => V3_9, Standalone;
     record_is_true_3_9_three_nodes => V3_9, ThreeNodes;
+    record_is_true_embedded => Embedded, ThreeNodes;
+    record_is_true_embedded_without_zxids => EmbeddedWithoutZxids, Standalone;
 }
 
 /// The careful writer's record stays true while its servers are killed one after another.

@@ -1,10 +1,11 @@
-//! Tests against real servers, in one binary. `tests/run` prepares what they need.
+//! Tests against real servers, and against the embedded ensemble, in one binary. `tests/run` prepares what they need.
 
 mod agent;
 mod check;
 mod clock;
 mod demo;
 mod disk;
+mod embedded;
 mod faults;
 mod golden;
 mod harness;

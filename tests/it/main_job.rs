@@ -77,6 +77,8 @@ on_every_server! {
     every_operation_is_a_row_3_8_three_nodes => V3_8, ThreeNodes;
     every_operation_is_a_row_3_9_standalone => V3_9, Standalone;
     every_operation_is_a_row_3_9_three_nodes => V3_9, ThreeNodes;
+    every_operation_is_a_row_embedded => Embedded, Standalone;
+    every_operation_is_a_row_embedded_without_zxids => EmbeddedWithoutZxids, Standalone;
 }
 
 /// One path created and deleted as fast as it goes, where no notification carries a zxid.
@@ -115,16 +117,30 @@ async fn every_life_is_two_rows_3_8() -> Result<()> {
     every_life_is_two_rows(Version::V3_8).await
 }
 
-/// What the servers delete by themselves is on record like everything else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn expired_znodes_are_rows() -> Result<()> {
+async fn every_life_is_two_rows_embedded() -> Result<()> {
+    every_life_is_two_rows(Version::EmbeddedWithoutZxids).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn expired_znodes_are_rows_3_9() -> Result<()> {
+    expired_znodes_are_rows(Version::V3_9).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn expired_znodes_are_rows_embedded() -> Result<()> {
+    expired_znodes_are_rows(Version::Embedded).await
+}
+
+/// What the servers delete by themselves is on record like everything else.
+async fn expired_znodes_are_rows(version: Version) -> Result<()> {
     use zookeeper_client::{Acls, CreateMode};
 
-    if let Some(missing) = Ensemble::missing(Version::V3_9) {
+    if let Some(missing) = Ensemble::missing(version) {
         skip("expired_znodes_are_rows", &missing);
         return Ok(());
     }
-    let mut settings = crate::servers::Settings::new(Version::V3_9, Shape::Standalone);
+    let mut settings = crate::servers::Settings::new(version, Shape::Standalone);
     settings.container_check = Duration::from_millis(500);
     let ensemble = Ensemble::start_with(settings).await?;
     let connect = ensemble.connect_string();

@@ -80,6 +80,11 @@ async fn events_arrive_after_reconnects_3_9() -> Result<()> {
     events_arrive_after_reconnects(Version::V3_9).await
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_arrive_after_reconnects_embedded() -> Result<()> {
+    events_arrive_after_reconnects(Version::EmbeddedWithoutZxids).await
+}
+
 /// An ensemble that nobody can reach stalls no other, from the start on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_ensemble_stalls_no_other() -> Result<()> {

@@ -1,4 +1,4 @@
-//! Real ZooKeeper servers on loopback: started, asked, killed by pid, started again.
+//! Servers on loopback: started, asked, killed, started again. Real ZooKeeper ones, or the embedded ensemble in their place.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use zktrail::demo::ensemble as embedded;
 
 use crate::prerequisites;
 
@@ -22,6 +23,10 @@ pub enum Version {
     V3_6,
     V3_8,
     V3_9,
+    /// The embedded ensemble, as before 3.9.
+    EmbeddedWithoutZxids,
+    /// The embedded ensemble.
+    Embedded,
 }
 
 impl Version {
@@ -30,12 +35,18 @@ impl Version {
             Self::V3_6 => "3.6",
             Self::V3_8 => "3.8",
             Self::V3_9 => "3.9",
+            Self::EmbeddedWithoutZxids => "embedded, no zxids",
+            Self::Embedded => "embedded",
         }
     }
 
     /// Whether watch notifications carry the transaction's zxid.
     pub fn tells_zxids(self) -> bool {
-        self >= Self::V3_9
+        matches!(self, Self::V3_9 | Self::Embedded)
+    }
+
+    pub fn is_embedded(self) -> bool {
+        matches!(self, Self::EmbeddedWithoutZxids | Self::Embedded)
     }
 
     fn jars(self) -> Option<PathBuf> {
@@ -84,7 +95,9 @@ impl Settings {
 /// One standalone server or three that form a quorum. Dropping it kills them and removes their data.
 pub struct Ensemble {
     settings: Settings,
+    /// Real ones; none where the ensemble is embedded.
     nodes: Vec<Node>,
+    embedded: Option<embedded::Ensemble>,
     folder: tempfile::TempDir,
 }
 
@@ -96,6 +109,9 @@ struct Node {
 impl Ensemble {
     /// Why servers of this version cannot run here, if they cannot.
     pub fn missing(version: Version) -> Option<String> {
+        if version.is_embedded() {
+            return None;
+        }
         if version.jars().is_none() {
             return Some(format!("ZooKeeper {} is not in the cache: run tests/run prepare", version.as_str()));
         }
@@ -116,13 +132,25 @@ impl Ensemble {
             Shape::Standalone => 1,
             Shape::ThreeNodes => 3,
         };
+        if settings.version.is_embedded() {
+            ensure!(settings.clock_offset_seconds == 0, "the embedded ensemble has this process's clock");
+            let options = embedded::Options {
+                servers: nodes,
+                zxids_in_notifications: settings.version.tells_zxids(),
+                session_timeout_min: Duration::from_secs(1),
+                container_check: settings.container_check,
+                ..embedded::Options::default()
+            };
+            let embedded = Some(embedded::Ensemble::start(options).await?);
+            return Ok(Self { settings, nodes: Vec::new(), embedded, folder });
+        }
         let ports: Vec<[u16; 3]> =
             (0..nodes).map(|_| Ok([free_port()?, free_port()?, free_port()?])).collect::<Result<_>>()?;
         for (index, _) in ports.iter().enumerate() {
             configure(&settings, folder.path(), index, &ports)?;
         }
         let nodes = ports.iter().map(|[client_port, ..]| Node { client_port: *client_port, process: None }).collect();
-        let mut ensemble = Self { settings, nodes, folder };
+        let mut ensemble = Self { settings, nodes, embedded: None, folder };
         for index in 0..ensemble.nodes.len() {
             ensemble.launch(index)?;
         }
@@ -131,10 +159,13 @@ impl Ensemble {
     }
 
     pub fn len(&self) -> usize {
-        self.nodes.len()
+        self.embedded.as_ref().map_or(self.nodes.len(), |embedded| embedded.addresses().count())
     }
 
     pub fn address(&self, index: usize) -> SocketAddr {
+        if let Some(embedded) = &self.embedded {
+            return embedded.addresses().nth(index).expect("a server");
+        }
         SocketAddr::from(([127, 0, 0, 1], self.nodes[index].client_port))
     }
 
@@ -143,8 +174,12 @@ impl Ensemble {
         (0..self.len()).map(|index| self.address(index).to_string()).collect::<Vec<_>>().join(",")
     }
 
-    /// SIGKILL, and waits until the process is gone.
+    /// SIGKILL, and waits until the process is gone. An embedded server closes its port and connections.
     pub fn kill_node(&mut self, index: usize) -> Result<()> {
+        if let Some(embedded) = &mut self.embedded {
+            embedded.stop_server(index);
+            return Ok(());
+        }
         if let Some(mut process) = self.nodes[index].process.take() {
             process.kill()?;
             process.wait()?;
@@ -155,6 +190,10 @@ impl Ensemble {
     /// Starts a killed node again on its own data and ports, and returns once it serves.
     pub async fn restart_node(&mut self, index: usize) -> Result<()> {
         self.kill_node(index)?;
+        if let Some(embedded) = &mut self.embedded {
+            embedded.start_server(index).await?;
+            return Ok(());
+        }
         self.launch(index)?;
         self.wait_node(index).await
     }
@@ -182,7 +221,7 @@ impl Ensemble {
             let lines: Vec<&str> = text.lines().collect();
             format!("--- server {index}\n{}", lines[lines.len().saturating_sub(30)..].join("\n"))
         };
-        (0..self.len()).map(tail).collect::<Vec<_>>().join("\n")
+        (0..self.nodes.len()).map(tail).collect::<Vec<_>>().join("\n")
     }
 
     fn launch(&mut self, index: usize) -> Result<()> {

@@ -85,9 +85,9 @@ impl Faults {
         self.shared.connections()
     }
 
-    /// How many sessions are open, connected or not.
-    pub fn sessions(&self) -> usize {
-        self.shared.machine(|machine| machine.sessions_len())
+    /// The open sessions, connected or not, oldest first.
+    pub fn sessions(&self) -> Vec<i64> {
+        self.shared.machine(|machine| machine.sessions().ids().collect())
     }
 
     /// Closes every connection. What was queued for it is lost; clients may come back at once.

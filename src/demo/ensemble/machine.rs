@@ -88,8 +88,8 @@ impl Machine {
         self.peers.len()
     }
 
-    pub fn sessions_len(&self) -> usize {
-        self.sessions.len()
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 
     pub fn watches_len(&self) -> usize {

@@ -156,7 +156,8 @@ impl Core {
 /// One address.
 pub(super) struct Server {
     address: SocketAddr,
-    task: Option<JoinHandle<()>>,
+    task: JoinHandle<()>,
+    runs: bool,
 }
 
 impl Server {
@@ -165,7 +166,7 @@ impl Server {
         let address = listener.local_addr()?;
         shared.broken.runs(index, true);
         let task = tokio::spawn(accept(listener, Arc::clone(shared), index));
-        Ok(Self { address, task: Some(task) })
+        Ok(Self { address, task, runs: true })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -173,22 +174,20 @@ impl Server {
     }
 
     pub fn runs(&self) -> bool {
-        self.task.is_some()
+        self.runs
     }
 
     /// Closes the port, and the connections that its task holds.
     pub fn stop(&mut self) {
-        if let Some(task) = self.task.take() {
-            task.abort();
-        }
+        self.runs = false;
+        self.task.abort();
     }
 
-    /// The same, and waits.
-    pub async fn end(&mut self) {
-        if let Some(task) = self.task.take() {
-            task.abort();
-            // Only that it has ended counts.
-            let _ = task.await;
+    /// Waits until a stopped server's port is closed.
+    pub async fn ended(&mut self) {
+        if !self.task.is_finished() {
+            // Aborted: how it ended tells nothing.
+            let _ = (&mut self.task).await;
         }
     }
 }

@@ -25,6 +25,11 @@ impl Sessions {
         self.open.len()
     }
 
+    /// Oldest first.
+    pub fn ids(&self) -> impl Iterator<Item = i64> {
+        self.open.keys().copied()
+    }
+
     pub fn get_mut(&mut self, id: i64) -> Option<&mut Session> {
         self.open.get_mut(&id)
     }

@@ -61,7 +61,7 @@ fn mntr(machine: &Machine, about: &About<'_>) -> String {
         ("watch_count", machine.watches_len().to_string()),
         ("ephemerals_count", tree.ephemerals_len().to_string()),
         ("approximate_data_size", tree.data_bytes().to_string()),
-        ("global_sessions", machine.sessions_len().to_string()),
+        ("global_sessions", machine.sessions().len().to_string()),
     ];
     samples.iter().map(|(key, value)| format!("zk_{key}\t{value}\n")).collect()
 }

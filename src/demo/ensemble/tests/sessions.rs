@@ -113,6 +113,6 @@ fn expiry_on_demand() {
     assert!(rig.expire(response.session_id));
     assert_eq!(rig.take(client), [Sent::Closed]);
     assert!(!rig.expire(response.session_id));
-    assert_eq!(rig.machine.sessions_len(), 0);
+    assert_eq!(rig.machine.sessions().len(), 0);
     assert_eq!(rig.machine.tree().ephemerals_len(), 0);
 }
