@@ -96,9 +96,7 @@ impl From<Format> for SqlFormat {
 
 fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => {
-            Ok((name.trim_start_matches('$').to_owned(), value.to_owned()))
-        }
+        Some((name, value)) if !name.is_empty() => Ok((name.trim_start_matches('$').to_owned(), value.to_owned())),
         _ => Err("write NAME=VALUE, as in limit=20".to_owned()),
     }
 }
@@ -224,11 +222,8 @@ mod tests {
     #[test]
     fn moments_are_settled_once() {
         let settled = parameters(&recipe("flapping"), &args(Some("2h"), &[("limit", "5")]), NOW).unwrap();
-        let expected = [
-            ("limit", "5"),
-            ("since", "2026-11-20T10:30:00.000000Z"),
-            ("until", "2026-11-20T12:30:00.000000Z"),
-        ];
+        let expected =
+            [("limit", "5"), ("since", "2026-11-20T10:30:00.000000Z"), ("until", "2026-11-20T12:30:00.000000Z")];
         assert_eq!(settled, expected.map(|(name, value)| (name.to_owned(), value.into())).into());
         let by_zxid = parameters(&recipe("flapping"), &args(Some("0x2A"), &[]), NOW).unwrap();
         assert_eq!(by_zxid.get("since"), Some(&"0x2a".into()));
@@ -246,7 +241,8 @@ mod tests {
             assert!(words.iter().all(|word| error.contains(word)), "{error}");
         }
         let recipes: Vec<Recipe> = library::shipped().collect();
-        for (name, near) in [("flaping", "flapping"), ("hottest", "hottest-paths"), ("undelete", "deleted"), ("gap", "gaps")]
+        for (name, near) in
+            [("flaping", "flapping"), ("hottest", "hottest-paths"), ("undelete", "deleted"), ("gap", "gaps")]
         {
             assert!(unknown(name, &recipes).contains(&format!("did you mean '{near}'")), "{}", unknown(name, &recipes));
         }

@@ -133,12 +133,7 @@ fn declaration(line: &str) -> Option<Declaration> {
 /// Puts values in the place of a statement's parameters: those that are given, else the declared defaults.
 ///
 /// Every error is the caller's to mend, and names the parameter.
-pub(super) fn bind(
-    statement: &mut Statement,
-    sql: &str,
-    given: &Parameters,
-    now: Micros,
-) -> Result<(), QueryError> {
+pub(super) fn bind(statement: &mut Statement, sql: &str, given: &Parameters, now: Micros) -> Result<(), QueryError> {
     let declared = declarations(sql);
     let mut literals = BTreeMap::new();
     for declaration in &declared {
@@ -161,7 +156,9 @@ pub(super) fn bind(
     let is_known = |name: &str| used.iter().any(|used| used == name) || declared.iter().any(|known| known.name == name);
     match given.keys().find(|name| !is_known(name)) {
         None => Ok(()),
-        Some(name) => Err(unknown(name, declared.iter().map(|known| known.name.as_str()).chain(used.iter().map(String::as_str)))),
+        Some(name) => {
+            Err(unknown(name, declared.iter().map(|known| known.name.as_str()).chain(used.iter().map(String::as_str))))
+        }
     }
 }
 
@@ -221,11 +218,7 @@ fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> QueryError {
     })
 }
 
-fn declared_literals(
-    declaration: &Declaration,
-    value: &Value,
-    now: Micros,
-) -> Result<Vec<(String, Expr)>, QueryError> {
+fn declared_literals(declaration: &Declaration, value: &Value, now: Micros) -> Result<Vec<(String, Expr)>, QueryError> {
     let name = &declaration.name;
     let refused = |what: &str| QueryError::Sql(format!("the parameter {name}: {what}"));
     let one = |expr| Ok(vec![(name.clone(), expr)]);

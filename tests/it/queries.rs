@@ -34,7 +34,8 @@ async fn every_report_has_its_answer_at_every_door() -> Result<()> {
             let parameters = parameters(&name);
             let over_http = post(&url, &recipe.sql, &parameters).await.with_context(|| name.clone())?;
             let by_agent = report(&name, &parameters, ["--agent", &url]).await?;
-            let by_folder = report(&name, &parameters, ["--data-dir", &story.layout.dir().display().to_string()]).await?;
+            let by_folder =
+                report(&name, &parameters, ["--data-dir", &story.layout.dir().display().to_string()]).await?;
             ensure!(by_agent == over_http, "{name} in {kept:?}, by agent:\n{by_agent}\nover HTTP:\n{over_http}");
             ensure!(by_folder == over_http, "{name} in {kept:?}, by folder:\n{by_folder}\nover HTTP:\n{over_http}");
             insta::with_settings!({ snapshot_path => golden(), prepend_module_to_snapshot => false, omit_expression => true }, {
@@ -62,7 +63,8 @@ async fn a_report_says_what_it_was_asked_and_what_it_did_not_see() -> Result<()>
     let json: serde_json::Value = serde_json::from_slice(&json.stdout)?;
     ensure!(json.as_array().is_some_and(|recipes| recipes.len() == library::shipped().count()), "{json}");
 
-    let flapping = ["report", "flapping", "--data-dir", &folder, "--since", "2026-11-20", "--until", "2026-11-20T05:00"];
+    let flapping =
+        ["report", "flapping", "--data-dir", &folder, "--since", "2026-11-20", "--until", "2026-11-20T05:00"];
     let table = run(&flapping).await?;
     let (out, said) = (String::from_utf8(table.stdout)?, String::from_utf8(table.stderr)?);
     ensure!(table.status.success() && out.contains("/brokers/ids/3") && out.ends_with("(1 row)\n"), "{out}{said}");
@@ -72,7 +74,9 @@ async fn a_report_says_what_it_was_asked_and_what_it_did_not_see() -> Result<()>
     let until = ["--until", "0x100000ca", "--param", "times=1"];
     let whole = run(&[&before[..6], &["--until", "2026-11-20T02:30"]].concat()).await?;
     ensure!(String::from_utf8(whole.stderr)?.contains("no gap in what was observed"), "a whole window");
-    let by_zxid = run(&[&flapping[..4], &["--since", "0x1000000c8"], &["--until", "0x1000000cf", until[2], until[3]]].concat()).await?;
+    let by_zxid =
+        run(&[&flapping[..4], &["--since", "0x1000000c8"], &["--until", "0x1000000cf", until[2], until[3]]].concat())
+            .await?;
     let out = String::from_utf8(by_zxid.stdout)?;
     ensure!(out.contains("/brokers/ids/3"), "{out}");
 

@@ -18,7 +18,8 @@ use crate::story::{Kept, Story};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sql_means_the_same_everywhere() -> Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slt");
-    let mut files: Vec<_> = std::fs::read_dir(&folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    let mut files: Vec<_> =
+        std::fs::read_dir(&folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
     files.sort();
     anyhow::ensure!(files.len() > 5, "{files:?}");
     for kept in Kept::ALL {
@@ -33,7 +34,13 @@ async fn sql_means_the_same_everywhere() -> Result<()> {
                 let place = format!("{} in {kept:?} by {}", file.display(), door.engine_name());
                 let mut runner = Runner::new(|| async { Ok(door.clone()) });
                 if std::env::var_os("ZKTRAIL_COMPLETE").is_some() {
-                    let completed = runner.update_test_file(file, "  ", default_validator, default_normalizer, default_column_validator);
+                    let completed = runner.update_test_file(
+                        file,
+                        "  ",
+                        default_validator,
+                        default_normalizer,
+                        default_column_validator,
+                    );
                     completed.await.map_err(|error| anyhow::anyhow!("{place}: {error}"))?;
                     break;
                 }

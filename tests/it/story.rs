@@ -185,11 +185,9 @@ impl Story {
         self.snapshot(tree, "02:00:00").await?;
 
         let mut rows = vec![tree.set("02:05:00", "/config/app", Some("timeout=30\npool=10\n"))];
-        for (session, came, went) in [
-            (0x31, "02:10:00", "02:11:00"),
-            (0x32, "02:12:00", "02:14:00"),
-            (0x33, "02:15:00", "02:15:30"),
-        ] {
+        for (session, came, went) in
+            [(0x31, "02:10:00", "02:11:00"), (0x32, "02:12:00", "02:14:00"), (0x33, "02:15:00", "02:15:30")]
+        {
             rows.push(tree.create(came, "/brokers/ids/3", Some("three"), session));
             rows.push(tree.delete(went, "/brokers/ids/3", Some(DeleteCause::Expired)));
         }
@@ -318,7 +316,9 @@ struct Node {
 
 impl Node {
     fn hash(&self) -> Option<i64> {
-        self.data.as_ref().map(|data| data.iter().fold(7_i64, |hash, byte| hash.wrapping_mul(31).wrapping_add((*byte).into())))
+        self.data
+            .as_ref()
+            .map(|data| data.iter().fold(7_i64, |hash, byte| hash.wrapping_mul(31).wrapping_add((*byte).into())))
     }
 }
 

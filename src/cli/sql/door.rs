@@ -125,8 +125,7 @@ impl Door {
                         .header("Content-Type", "application/json")
                         .send(serde_json::json!({ "sql": sql, "params": parameters }).to_string()),
                 };
-                let response = response
-                    .with_context(|| format!("no answer from {url}/sql"))?;
+                let response = response.with_context(|| format!("no answer from {url}/sql"))?;
                 let status = response.status();
                 let mut body = response.into_body();
                 if !status.is_success() {

@@ -94,8 +94,7 @@ fn errors_name_the_parameter() {
 fn json_tells_the_types() {
     let read: Parameters = serde_json::from_str(r#"{"a": "x", "b": 7, "c": 1.5, "d": true, "e": null}"#).unwrap();
     let values: Vec<&Value> = read.values().collect();
-    let expected =
-        [&"x".into(), &Value::Integer(7), &Value::Number(1.5), &Value::Bool(true), &Value::Null];
+    let expected = [&"x".into(), &Value::Integer(7), &Value::Number(1.5), &Value::Bool(true), &Value::Null];
     assert_eq!(values, expected);
     assert!(serde_json::from_str::<Parameters>(r#"{"a": [1]}"#).is_err());
 }
