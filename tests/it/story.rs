@@ -64,6 +64,10 @@ impl Story {
         if kept == Kept::Parts {
             story.flush().await?;
         }
+        let view = story.state.view();
+        let found = (!view.changes.head.is_empty(), !view.changes.parts.is_empty());
+        let expected = (kept != Kept::Parts, kept != Kept::Head);
+        anyhow::ensure!(found == expected, "{kept:?}: rows in the head, in parts: {found:?}");
         Ok(story)
     }
 
