@@ -34,13 +34,13 @@ pairs AS (
 rows AS (
     SELECT
         cluster, time, path, kind, version, data_text(before_data) AS before, data_text(data) AS after,
-        CASE
-            WHEN missed > 0 THEN missed || ' missed in between'
-            WHEN kind <> 'deleted' AND data IS NULL THEN 'value not recorded'
-            WHEN kind <> 'created' AND before_data IS NULL THEN 'value before not recorded'
+        evidence || CASE
+            WHEN missed > 0 THEN ', ' || missed || ' missed in between'
+            WHEN kind <> 'deleted' AND data IS NULL THEN ', value not recorded'
+            WHEN kind <> 'created' AND before_data IS NULL THEN ', value before not recorded'
             WHEN kind = 'data_changed' AND before_version IS NOT NULL AND version IS NOT NULL
-                AND version <> before_version + 1 THEN 'others in between'
-            ELSE evidence
+                AND version <> before_version + 1 THEN ', others in between'
+            ELSE ''
         END AS certainty,
         zxid, incarnation, position, seq
     FROM pairs

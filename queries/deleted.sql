@@ -39,11 +39,11 @@ pairs AS (
 rows AS (
     SELECT
         cluster, time, path, kind, cause, last_version, data_text(last_data) AS last_value,
-        CASE
-            WHEN missed > 0 THEN missed || ' missed before it'
-            WHEN last_data IS NULL THEN 'last value not recorded'
-            WHEN length(encode(last_data, 'hex')) / 2 <> last_length THEN 'masked, or recorded in part'
-            ELSE evidence
+        evidence || CASE
+            WHEN missed > 0 THEN ', ' || missed || ' missed before it'
+            WHEN last_data IS NULL THEN ', last value not recorded'
+            WHEN length(encode(last_data, 'hex')) / 2 <> last_length THEN ', value masked or recorded in part'
+            ELSE ''
         END AS certainty,
         zxid, last_data, incarnation, position, seq
     FROM pairs

@@ -81,9 +81,10 @@ pub fn parse(text: &str, now: Micros) -> Result<Bound, WhenError> {
     let (clock, offset) = without_offset(trimmed).ok_or_else(unknown)?;
     if let Some(clock) = clock_time(clock) {
         let of_day = |day: i64| day.checked_mul(DAY)?.checked_add(clock)?.checked_sub(offset);
-        // The offset may move it over midnight: of the three days around, the last that is not in the future.
+        // The offset may move it over midnight: of the days around, the last that is not in the future.
         let today = i64::from(now.day());
-        let last = [today + 1, today, today - 1].into_iter().filter_map(of_day).find(|micros| *micros <= now.0);
+        let last =
+            [today + 1, today, today - 1, today - 2].into_iter().filter_map(of_day).find(|micros| *micros <= now.0);
         return time(last);
     }
     let (date, clock) = clock.split_once(['T', 't', ' ']).ok_or_else(unknown)?;

@@ -111,6 +111,38 @@ async fn a_file_answers_as_plain_text_too() -> Result<()> {
     Ok(())
 }
 
+/// Whatever a value holds, it is a value: nothing of it is read as SQL.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_is_never_read_as_sql() -> Result<()> {
+    let story = Story::record(Kept::Head).await?;
+    let url = story.serve().await?;
+    for value in ["it's", "'' OR ''=''", "$value", "x'; DROP TABLE changes; --", "\\'", "/* */ ü 🐘"] {
+        let answer = post(
+            &url,
+            "SELECT $value = $again AS same, length($value) AS n, 1 AS one",
+            &[("value", value), ("again", value)],
+        )
+        .await?;
+        ensure!(answer == format!("same,n,one\r\ntrue,{},1\r\n", value.chars().count()), "{value}: {answer}");
+    }
+    for (body, words) in [
+        (r#"{"sql": "SELECT $a"}"#, "the parameter $a has no value"),
+        (r#"{"sql": "SELECT 1", "params": {"a": [1]}}"#, "each value a string, number, boolean or null"),
+        (r#"{"sql": "SELECT 1", "parms": {}}"#, "unknown field `parms`"),
+        (r#"{"params": {}}"#, "missing field `sql`"),
+        (r#"{"sql": " "}"#, "the body is empty"),
+    ] {
+        let url = format!("{url}/sql");
+        let request = move || http().post(url).header("Content-Type", "application/json; charset=utf-8").send(body);
+        let response = tokio::task::spawn_blocking(request).await??;
+        let status = response.status();
+        let told = response.into_body().read_to_string()?;
+        let told: serde_json::Value = serde_json::from_str(&told)?;
+        ensure!(status == 400 && told["error"].as_str().is_some_and(|told| told.contains(words)), "{body}: {told}");
+    }
+    Ok(())
+}
+
 fn golden() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/queries")
 }

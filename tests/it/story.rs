@@ -64,12 +64,17 @@ impl Story {
         if kept == Kept::Parts {
             story.flush().await?;
         }
+        let view = story.state.view();
+        let found = (!view.changes.head.is_empty(), !view.changes.parts.is_empty());
+        let expected = (kept != Kept::Parts, kept != Kept::Head);
+        anyhow::ensure!(found == expected, "{kept:?}: rows in the head, in parts: {found:?}");
         Ok(story)
     }
 
     pub fn engine(&self) -> Result<Engine> {
         let state = self.state.clone();
-        Ok(Engine::new(Arc::new(move || Ok(vec![state.view()])), Limits::default(), &std::env::temp_dir())?)
+        let limits = Limits { rows_max: 10_000, ..Limits::default() };
+        Ok(Engine::new(Arc::new(move || Ok(vec![state.view()])), limits, &std::env::temp_dir())?)
     }
 
     /// Serves the story over HTTP, as an agent does, until the test's runtime ends. Gives the URL.
@@ -315,7 +320,9 @@ struct Node {
 
 impl Node {
     fn hash(&self) -> Option<i64> {
-        self.data.as_ref().map(|data| data.iter().fold(7, |hash, byte| hash * 31 + i64::from(*byte)))
+        self.data
+            .as_ref()
+            .map(|data| data.iter().fold(7_i64, |hash, byte| hash.wrapping_mul(31).wrapping_add((*byte).into())))
     }
 }
 

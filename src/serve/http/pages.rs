@@ -13,7 +13,7 @@ pub(super) async fn index(State(state): State<AppState>) -> Response {
          GET  /metrics   Prometheus metrics\n\
          GET  /healthz   whether the agent works\n\
          GET  /readyz    whether every cluster is being recorded\n\
-         POST /sql       the body is the SQL; Accept: application/json, text/csv or\n\
+         POST /sql       the body is the SQL, or as application/json {{\"sql\": …, \"params\": {{name: value}}}}; Accept: application/json, text/csv or\n\
          \x20               application/vnd.apache.arrow.stream\n\
          POST /snapshot  take a snapshot now; needs the token from the history's folder\n\n\
          curl -s --data-binary 'SHOW TABLES' http://{}/sql\n",
