@@ -23,3 +23,6 @@ pub use engine::{Activity, Engine, Limits, Observer, QueryEvent, QueryStream, So
 pub use error::{ErrorKind, QueryError};
 pub use read_only::behind_comments;
 pub use tables::{FUNCTIONS as TABLE_FUNCTIONS, NAMES as TABLES};
+
+#[cfg(test)]
+pub(crate) use engine::tests::fixture;
