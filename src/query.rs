@@ -27,3 +27,6 @@ pub use error::{ErrorKind, QueryError};
 pub use parameters::Parameters;
 pub use read_only::behind_comments;
 pub use tables::{FUNCTIONS as TABLE_FUNCTIONS, NAMES as TABLES};
+
+#[cfg(test)]
+pub(crate) use engine::tests::fixture;

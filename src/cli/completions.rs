@@ -7,13 +7,13 @@ use clap_complete::Shell;
 
 use super::Cli;
 
-/// Prints a shell's completions of every command and flag. Where to put them:
-///
-///   bash   zktrail completions bash > ~/.local/share/bash-completion/completions/zktrail
-///   zsh    zktrail completions zsh > "${fpath[1]}/_zktrail"
-///   fish   zktrail completions fish > ~/.config/fish/completions/zktrail.fish
+/// Prints a shell's completions of every command and flag.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = "\
+Where to put them:
+  bash   zktrail completions bash > ~/.local/share/bash-completion/completions/zktrail
+  zsh    zktrail completions zsh > \"${fpath[1]}/_zktrail\"
+  fish   zktrail completions fish > ~/.config/fish/completions/zktrail.fish")]
 pub struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
+use rustix::process::{Signal, getpid, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::cursor::Cursor;
@@ -135,6 +136,10 @@ const IDLE: Duration = Duration::from_millis(200);
 /// Every question opens the folder and reads its WAL.
 const IDLE_FOLDER: Duration = Duration::from_secs(1);
 const AWAY: Duration = Duration::from_millis(500);
+/// A question that fails so often in a row fails for good.
+const FAILURES_MAX: u32 = 3;
+/// An agent that does not answer within this time is away. A query may take 60 s by default.
+const PATIENCE: Duration = Duration::from_secs(75);
 const SLICE: Duration = Duration::from_millis(20);
 
 fn parse_kind(text: &str) -> Result<ChangeKind, String> {
@@ -174,7 +179,7 @@ pub(super) fn run(args: TailArgs) -> anyhow::Result<ExitCode> {
         return Ok(wrong(&anyhow!("--since cursor: there is no cursor yet; begin with --since now, or oldest")));
     }
     let filter = Filter { globs, kinds: args.kind };
-    let door = Door::find(args.data_dir.as_deref(), args.agent.as_deref())?;
+    let door = Door::find(args.data_dir.as_deref(), args.agent.as_deref())?.with_patience(PATIENCE);
     door.interrupt().listen().context("cannot listen for Ctrl-C")?;
     end_on_sigterm(door.interrupt().clone()).context("cannot listen for SIGTERM")?;
     let start = match start {
@@ -207,6 +212,7 @@ fn follow(door: &Door, reader: &mut Reader<'_>, delivery: &mut Delivery, no_foll
     let interrupt = door.interrupt();
     let mut away: Option<Instant> = None;
     let mut unknown = true;
+    let mut failures = 0;
     loop {
         let round = match reader.round() {
             _ if interrupt.is_pressed() => return Ok(()),
@@ -223,8 +229,14 @@ fn follow(door: &Door, reader: &mut Reader<'_>, delivery: &mut Delivery, no_foll
                 wait(interrupt, AWAY);
                 continue;
             }
+            Err(ReadError::Failed(_)) if failures < FAILURES_MAX => {
+                failures += 1;
+                wait(interrupt, AWAY);
+                continue;
+            }
             Err(error) => return Err(error.into()),
         };
+        failures = 0;
         if let Some(since) = away.take() {
             eprintln!("zktrail: {} is back after {:.1} s", door.describe(), since.elapsed().as_secs_f64());
         }
@@ -261,7 +273,8 @@ fn end_on_sigterm(interrupt: Interrupt) -> std::io::Result<()> {
         runtime.block_on(async {
             while signals.recv().await.is_some() {
                 if interrupt.press() {
-                    std::process::exit(1);
+                    // Whatever does not come back cannot be waited for.
+                    let _ = kill_process(getpid(), Signal::KILL);
                 }
             }
         });

@@ -520,4 +520,4 @@ fn base_state(limits: &Limits, spill_dir: &Path, cores: usize) -> Result<Session
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -31,6 +31,7 @@ pub(in crate::cli) struct Refused {
 pub(in crate::cli) struct Door {
     answerer: Answerer,
     interrupt: Interrupt,
+    patience: Option<Duration>,
 }
 
 enum Answerer {
@@ -50,7 +51,7 @@ impl Door {
             agent.map(str::to_owned).or_else(|| std::env::var("ZKTRAIL_AGENT").ok().filter(|url| !url.is_empty()));
         let url = named.clone().unwrap_or_else(|| AGENT.to_owned());
         let url = with_scheme(url.trim_end_matches('/'));
-        match http().get(format!("{url}/healthz")).call() {
+        match http(None).get(format!("{url}/healthz")).call() {
             Ok(_) => Ok(Self::new(Answerer::Agent { url })),
             Err(error) if named.is_some() => Err(anyhow!(
                 "no agent answers at {url}: {error}. Start one (zktrail agent …), or read its folder with --data-dir"
@@ -82,13 +83,18 @@ impl Door {
     }
 
     #[cfg(test)]
-    pub(super) fn over(engine: Engine) -> anyhow::Result<Self> {
+    pub(in crate::cli) fn over(engine: Engine) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Self::new(Answerer::Folder { dir: PathBuf::new(), engine, runtime }))
     }
 
     fn new(answerer: Answerer) -> Self {
-        Self { answerer, interrupt: Interrupt::new() }
+        Self { answerer, interrupt: Interrupt::new(), patience: None }
+    }
+
+    /// An agent whose whole answer takes longer is given up.
+    pub(in crate::cli) fn with_patience(self, patience: Duration) -> Self {
+        Self { patience: Some(patience), ..self }
     }
 
     /// What ends a statement early.
@@ -129,7 +135,7 @@ impl Door {
             }
             Answerer::Agent { url } => {
                 // One a statement: an interrupt ends it with all its connections.
-                let http = http();
+                let http = http(self.patience);
                 self.interrupt.breaks(&http);
                 let request = http.post(format!("{url}/sql")).header("Accept", FRAMED_ARROW);
                 let response = match parameters.is_empty() {
@@ -200,12 +206,13 @@ impl Iterator for Rows<'_> {
     }
 }
 
-fn http() -> ureq::Agent {
+fn http(patience: Option<Duration>) -> ureq::Agent {
     let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
         // The agent is on this machine or on one that was named: never behind somebody's proxy.
         .proxy(None)
         .timeout_connect(Some(Duration::from_secs(5)))
+        .timeout_global(patience)
         .build();
     ureq::Agent::new_with_config(config)
 }

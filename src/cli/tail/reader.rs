@@ -12,7 +12,7 @@ use super::filter::{Filter, quote};
 use crate::cli::sql::door::{Door, Refused};
 use crate::query::encode::JsonEncoder;
 
-const ROWS_MAX: usize = 1_000;
+const ROWS_MAX: usize = 500;
 const WINDOW_SEQS: i64 = 10_000;
 /// Gaps cost a reading of all coverage.
 const GAPS_EVERY: Duration = Duration::from_secs(2);
@@ -23,9 +23,12 @@ pub(super) enum ReadError {
     /// The agent is not there, or has no time: it may be there soon.
     #[error("{0:#}")]
     Away(anyhow::Error),
-    /// Asking again would not help.
+    /// Asking again may help: a file that was just exchanged away, for example.
     #[error("{0:#}")]
     Failed(anyhow::Error),
+    /// The cursor is of another history.
+    #[error("{0:#}")]
+    OtherHistory(anyhow::Error),
 }
 
 /// What one round found.
@@ -145,7 +148,7 @@ impl<'a> Reader<'a> {
         let bound = |column: &str| bounds.first().and_then(|row| integer(row, column));
         let (Some(first), Some(last)) = (bound("first"), bound("last")) else { return Ok(false) };
         let other = || {
-            ReadError::Failed(anyhow::anyhow!(
+            ReadError::OtherHistory(anyhow::anyhow!(
                 "the cursor belongs to another history of {cluster:?}: change {} is not the one that it saw \
                  ({} holds changes {first} to {last}). Begin anew: without the cursor, with --since",
                 place.seq,
@@ -313,21 +316,4 @@ fn rows(door: &Door, sql: &str) -> anyhow::Result<Vec<Row>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn event(cluster: &str, at: &str, seq: i64) -> Event {
-        let place = Place { seq, ..Place::default() };
-        Event { kind: Kind::Change, cluster: cluster.into(), row: Row::new(), place, at: at.into() }
-    }
-
-    #[test]
-    fn clusters_are_merged_by_time_and_each_keeps_its_order() {
-        let a = vec![event("a", "1", 1), event("a", "3", 2), event("a", "3", 3)];
-        let b = vec![event("b", "2", 1), event("b", "3", 2)];
-        let merged: Vec<(String, i64)> =
-            merge(vec![a, b]).into_iter().map(|event| (event.cluster, event.place.seq)).collect();
-        let expected = [("a", 1), ("b", 1), ("a", 2), ("a", 3), ("b", 2)];
-        assert_eq!(merged, expected.map(|(cluster, seq)| (cluster.to_owned(), seq)));
-    }
-}
+mod tests;

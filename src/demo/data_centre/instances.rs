@@ -25,7 +25,7 @@ pub(super) async fn run(world: World, number: u32) {
             let value = format!("{{\"host\":\"10.2.0.{number}\",\"port\":8080,\"release\":\"{}\"}}", version.version());
             appear(&world, &client, &path, &value).await?;
             // Half of them get the traffic that breaks them.
-            if version.bad && number % 2 == 0 {
+            if version.bad && number.is_multiple_of(2) {
                 world.pace.wait(UP_SECONDS + f64::from(number) / 3.0).await;
             } else {
                 // A session that ends is an instance that has to come back.
