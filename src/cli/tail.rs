@@ -69,8 +69,8 @@ pub struct TailArgs {
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     cluster: Vec<String>,
 
-    /// Where to begin without a cursor: now, oldest, a duration such as 10m, a date or an RFC 3339 time; `cursor` begins
-    /// only where a cursor says [default: now]
+    /// Where to begin without a cursor: now, oldest, an age such as 10m, a date or a time (UTC unless it has an offset), a
+    /// zxid such as 0x1000002a3; `cursor` begins only where a cursor says [default: now]
     #[arg(long, value_name = "WHEN", value_parser = parse_since, conflicts_with = "cursor")]
     since: Option<Since>,
 
@@ -151,7 +151,7 @@ fn parse_kind(text: &str) -> Result<ChangeKind, String> {
 }
 
 fn parse_since(text: &str) -> Result<Since, String> {
-    text.parse()
+    text.parse().map_err(|error: super::when::WhenError| format!("{error}; or oldest, or cursor"))
 }
 
 fn parse_timeout(text: &str) -> Result<Duration, String> {
@@ -185,7 +185,8 @@ pub(super) fn run(args: TailArgs) -> anyhow::Result<ExitCode> {
     let start = match start {
         Some(cursor) => cursor,
         None => {
-            Cursor { since: args.since.unwrap_or(Since::Now).resolve(Reader::now(&door)?), places: Default::default() }
+            let beginning = args.since.unwrap_or(Since::Now).resolve(Reader::now(&door)?)?;
+            Cursor { since: Reader::beginning(&door, beginning)?, places: Default::default() }
         }
     };
     let sink = match args.exec {

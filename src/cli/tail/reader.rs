@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::cursor::{Cursor, Place};
 use super::event::{Event, Kind, Row, integer, micros, rfc3339, text};
 use super::filter::{Filter, quote};
+use super::since::Beginning;
 use crate::cli::sql::door::{Door, Refused};
 use crate::query::encode::JsonEncoder;
 
@@ -72,6 +73,20 @@ impl<'a> Reader<'a> {
         let rows = ask(door, "SELECT now() AS now")?;
         let now = rows.first().and_then(|row| micros(text(row, "now")));
         now.ok_or_else(|| ReadError::Failed(anyhow::anyhow!("the history's clock cannot be read: {rows:?}")))
+    }
+
+    /// The time from which on a beginning's changes were observed.
+    pub(super) fn beginning(door: &Door, beginning: Beginning) -> Result<i64, ReadError> {
+        let zxid = match beginning {
+            Beginning::Observed(time) => return Ok(time),
+            Beginning::Zxid(zxid) => zxid,
+        };
+        let rows = ask(door, &format!("SELECT min(observed_at) AS first FROM changes WHERE position >= {zxid}"))?;
+        match rows.first().and_then(|row| micros(text(row, "first"))) {
+            Some(first) => Ok(first),
+            // Nothing has come so far.
+            None => Self::now(door),
+        }
     }
 
     /// The agent was away: who answers now may be another, with another history.

@@ -1,10 +1,10 @@
 use std::str::FromStr;
-use std::time::Duration;
 
-use crate::config::HumanDuration;
+use crate::cli::when::{Bound, WhenError, parse};
+use crate::zk::Micros;
 
 /// Where a tail begins that has no cursor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Since {
     /// With what is recorded from now on.
     Now,
@@ -12,46 +12,44 @@ pub(super) enum Since {
     Oldest,
     /// Only where a cursor says: without one it is an error.
     Cursor,
-    Ago(Duration),
-    /// Microseconds since 1970.
-    Time(i64),
+    /// A moment as `--since` names it everywhere.
+    Moment(String),
+}
+
+/// A beginning in the terms of the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beginning {
+    /// What was observed from then on (µs since 1970).
+    Observed(i64),
+    /// What stands at this zxid or after it.
+    Zxid(i64),
 }
 
 impl FromStr for Since {
-    type Err = String;
+    type Err = WhenError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, WhenError> {
         match text {
-            "now" => return Ok(Self::Now),
-            "oldest" => return Ok(Self::Oldest),
-            "cursor" => return Ok(Self::Cursor),
-            _ => {}
+            "now" => Ok(Self::Now),
+            "oldest" => Ok(Self::Oldest),
+            "cursor" => Ok(Self::Cursor),
+            // The present is asked for when it is needed; a wrong text is wrong at any time.
+            _ => parse(text, Micros::now()).map(|_| Self::Moment(text.to_owned())),
         }
-        if let Ok(HumanDuration(ago)) = text.parse() {
-            return Ok(Self::Ago(ago));
-        }
-        if let Ok(time) = chrono::DateTime::parse_from_rfc3339(text) {
-            return Ok(Self::Time(time.timestamp_micros()));
-        }
-        let midnight = format!("{text}T00:00:00Z");
-        chrono::DateTime::parse_from_rfc3339(&midnight).map(|time| Self::Time(time.timestamp_micros())).map_err(|_| {
-            format!(
-                "{text:?} is no beginning: write now, oldest, cursor, a duration such as 10m, a date, or a time such as \
-                 2026-11-20T03:12:00Z"
-            )
-        })
     }
 }
 
 impl Since {
-    /// The time (µs since 1970) that it means, where it is `now`.
-    pub(super) fn resolve(self, now: i64) -> i64 {
-        match self {
-            Self::Now | Self::Cursor => now,
-            Self::Oldest => 0,
-            Self::Ago(ago) => now.saturating_sub(i64::try_from(ago.as_micros()).unwrap_or(i64::MAX)).max(0),
-            Self::Time(time) => time.max(0),
-        }
+    /// What it means where it is `now` (µs since 1970).
+    pub(super) fn resolve(&self, now: i64) -> Result<Beginning, WhenError> {
+        Ok(match self {
+            Self::Now | Self::Cursor => Beginning::Observed(now),
+            Self::Oldest => Beginning::Observed(0),
+            Self::Moment(text) => match parse(text, Micros(now))? {
+                Bound::Time(time) => Beginning::Observed(time.0.max(0)),
+                Bound::Zxid(zxid) => Beginning::Zxid(zxid),
+            },
+        })
     }
 }
 
@@ -60,22 +58,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_durations_and_times() {
-        assert_eq!("now".parse(), Ok(Since::Now));
-        assert_eq!("oldest".parse(), Ok(Since::Oldest));
-        assert_eq!("10m".parse(), Ok(Since::Ago(Duration::from_secs(600))));
-        assert_eq!("1970-01-02".parse(), Ok(Since::Time(86_400_000_000)));
-        assert_eq!("1970-01-01T01:00:01+01:00".parse(), Ok(Since::Time(1_000_000)));
+    fn words_ages_times_and_zxids() {
+        let now = 2 * 86_400_000_000;
+        let of = |text: &str| text.parse::<Since>().and_then(|since| since.resolve(now));
+        assert_eq!(of("now"), Ok(Beginning::Observed(now)));
+        assert_eq!(of("oldest"), Ok(Beginning::Observed(0)));
+        assert_eq!(of("10m"), Ok(Beginning::Observed(now - 600_000_000)));
+        assert_eq!(of("1970-01-02"), Ok(Beginning::Observed(86_400_000_000)));
+        assert_eq!(of("0x10"), Ok(Beginning::Zxid(16)));
         for wrong in ["", "10", "yesterday", "2026-13-01", "-5m"] {
-            assert!(wrong.parse::<Since>().is_err(), "{wrong}");
+            assert!(of(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn they_are_resolved_once() {
-        assert_eq!(Since::Now.resolve(5), 5);
-        assert_eq!(Since::Oldest.resolve(5), 0);
-        assert_eq!(Since::Ago(Duration::from_micros(2)).resolve(5), 3);
-        assert_eq!(Since::Ago(Duration::from_secs(9)).resolve(5), 0, "before 1970 there is nothing");
     }
 }
