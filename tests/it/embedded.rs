@@ -9,7 +9,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use zktrail::demo::ensemble::{Ensemble, Options};
-use zookeeper_client::{Acls, AddWatchMode, Client, CreateMode, Error, EventType, MultiReadResult, MultiWriteError};
+use zookeeper_client::{
+    Acls, AddWatchMode, Client, CreateMode, Error, EventType, MultiReadResult, MultiWriteError, MultiWriteResult,
+};
 
 use crate::agent::{self, Agent, Settings};
 use crate::check::{self, CHANGES_IN_ORDER, Expectations, GAPS};
@@ -109,7 +111,13 @@ async fn rust_client(connect_string: &str) -> Result<()> {
     writer.add_set_data("/a/m", b"x", Some(0))?;
     writer.add_check_version("/a", 1)?;
     writer.add_delete("/a/m", Some(1))?;
-    ensure!(writer.commit().await?.len() == 4);
+    let results = writer.commit().await?;
+    let [MultiWriteResult::Create { path, stat }, MultiWriteResult::SetData { .. }, MultiWriteResult::Check, _] =
+        results.as_slice()
+    else {
+        bail!("{results:?}");
+    };
+    ensure!(path == "/a/m" && !stat.is_invalid() && stat.czxid > set.mzxid, "{results:?}");
     let mut writer = other.new_multi_writer();
     writer.add_set_data("/a", b"never", None)?;
     writer.add_delete("/none", None)?;
@@ -129,6 +137,16 @@ async fn rust_client(connect_string: &str) -> Result<()> {
     };
     ensure!(data == b"22" && children.len() == 1 && *err == Error::NoNode);
     client.sync("/").await?;
+
+    let mut near = client.watch("/box", AddWatchMode::Persistent).await?;
+    other.create("/box/x", b"", &persistent()).await?;
+    other.set_data("/box/x", b"1", None).await?;
+    other.set_data("/box", b"1", None).await?;
+    for (kind, path) in [(EventType::NodeChildrenChanged, "/box"), (EventType::NodeDataChanged, "/box")] {
+        let event = near.changed().await;
+        ensure!((event.event_type, event.path.as_str()) == (kind, path), "{event:?}");
+    }
+    drop(near);
 
     // The end of a session is heard of.
     drop(other);
@@ -150,6 +168,9 @@ async fn rust_client(connect_string: &str) -> Result<()> {
         "NodeCreated /a/m",
         "NodeDataChanged /a/m",
         "NodeDeleted /a/m",
+        "NodeCreated /box/x",
+        "NodeDataChanged /box/x",
+        "NodeDataChanged /box",
         "NodeDeleted /a/s-0000000000",
     ];
     ensure!(heard == expected, "{heard:#?}");
@@ -293,10 +314,20 @@ async fn faults_do_what_they_say() -> Result<()> {
     let session = client.session_id();
     workload::create(&client, "/a", b"").await?;
 
+    // One-shot watches are set again after a cut, and tell what was missed.
+    let (_, _, missed) = client.get_and_watch_data("/a").await?;
+    let (_, later) = client.check_and_watch_stat("/later").await?;
     faults.cut_connections();
+    let other = workload::session(&connect).await?;
+    workload::set(&other, "/a", b"1").await?;
+    let event = missed.changed().await;
+    ensure!((event.event_type, event.path.as_str()) == (EventType::NodeDataChanged, "/a"), "{event:?}");
     ensure!(reads_again(&client).await? && client.session_id() == session, "a cut costs no session");
+    workload::create(&other, "/later", b"").await?;
+    let event = later.changed().await;
+    ensure!((event.event_type, event.path.as_str()) == (EventType::NodeCreated, "/later"), "{event:?}");
 
-    // The third packet from now on is not sent any more.
+    // The third packet from now on is not sent any more. Nobody else is sent any meanwhile.
     faults.cut_after_packets(2);
     client.get_data("/a").await?;
     client.get_data("/a").await?;

@@ -20,6 +20,7 @@ def main(hosts):
     clients = [KazooClient(hosts=hosts, timeout=10) for _ in range(CLIENTS)]
     for client in clients:
         client.start(timeout=20)
+    assert clients[0].server_version()[:2] == (3, 9)
     lock(clients)
     counter(clients)
     election(hosts, clients)
