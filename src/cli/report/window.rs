@@ -64,12 +64,14 @@ fn said(unseen: &Unseen, again: &str) -> String {
         true => format!("recording began at {} only; ", readable(began)),
         false => String::new(),
     };
-    let open = if unseen.open > 0 { " and not over" } else { "" };
-    let gaps = match unseen.gaps {
-        0 if before.is_empty() => return "no gap in what was observed.".to_owned(),
-        0 => "no gap since then".to_owned(),
-        1 => format!("1 gap, {}{open}", length(unseen.longest_micros)),
-        gaps => format!("{gaps} gaps, the longest {}{open}", length(unseen.longest_micros)),
+    let longest = length(unseen.longest_micros);
+    let gaps = match (unseen.gaps, unseen.open) {
+        (0, _) if before.is_empty() => return "no gap in what was observed.".to_owned(),
+        (0, _) => "no gap since then".to_owned(),
+        (1, 0) => format!("1 gap, {longest}"),
+        (1, _) => format!("1 gap, not over, {longest} so far"),
+        (gaps, 0) => format!("{gaps} gaps, the longest {longest}"),
+        (gaps, open) => format!("{gaps} gaps, {open} of them not over, the longest {longest}"),
     };
     format!("{before}{gaps}. What happened then is not in the answer, or not exactly: {again}")
 }
@@ -119,7 +121,7 @@ mod tests {
         let whole = Unseen { gaps: 0, open: 0, longest_micros: 0, began: Some(Micros(5)), since: Micros(6) };
         assert_eq!(said(&whole, "again"), "no gap in what was observed.");
         let two = Unseen { gaps: 2, open: 1, longest_micros: 91_000_000, ..whole };
-        assert!(said(&two, "again").starts_with("2 gaps, the longest 1m 31s and not over. What happened then"));
+        assert!(said(&two, "again").starts_with("2 gaps, 1 of them not over, the longest 1m 31s. What happened then"));
         let late = Unseen { since: Micros(1), ..whole };
         assert!(said(&late, "again").starts_with("recording began at 1970-01-01 00:00:00 only; no gap since then."));
         assert_eq!(said(&Unseen { began: None, ..whole }, "again"), "nothing was ever observed.");
