@@ -304,7 +304,7 @@ mod tests {
         let (one, mut other) = (change("created", "/a", b""), change("created", "/b", b""));
         other.cluster = "staging".to_owned();
         let mut lines = Lines::new(false);
-        lines.expect(&[one.clone()]);
+        lines.expect(std::slice::from_ref(&one));
         assert!(!lines.line(&one).contains("prod"));
         lines.expect(&[one.clone(), other.clone()]);
         assert!(lines.line(&one).contains("  prod     created"));
