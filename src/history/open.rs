@@ -149,14 +149,15 @@ pub fn open_read_only(layout: &Layout, cluster: &str) -> Result<View, HistoryErr
 }
 
 /// A mark so young was written by somebody, also where the lock's holder is out of sight (another container).
-const MARK_AGE_MAX_MICROS: i64 = 5_000_000;
+const MARK_AGE_MAX_MICROS: u64 = 5_000_000;
 
 /// Whether somebody observes what the last mark says is being observed.
 fn is_observed(layout: &Layout, cluster: &str, view: &View) -> bool {
     let marked = view.open_coverage.column_by_name("to_time").and_then(|column| {
         arrow::compute::max(column.as_primitive_opt::<arrow::datatypes::TimestampMicrosecondType>()?)
     });
-    let young = marked.is_some_and(|marked| crate::zk::Micros::now().0.saturating_sub(marked) <= MARK_AGE_MAX_MICROS);
+    let now = crate::zk::Micros::now().0;
+    let young = marked.is_some_and(|marked| now.abs_diff(marked) <= MARK_AGE_MAX_MICROS);
     young || super::lock::is_held(layout, cluster)
 }
 

@@ -131,6 +131,7 @@ fn select(located: &Located) -> Select {
     Select {
         seq_after: located.snapshot.seq,
         until: located.until,
+        found_before: located.found_before,
         contained: located.snapshot.position,
         ..Select::all(located.incarnation)
     }

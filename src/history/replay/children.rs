@@ -72,7 +72,7 @@ struct Gathered {
     last: Option<Key>,
     /// The last one was found by a rescan.
     found: bool,
-    /// A rescan found a deletion of which it is not known when it happened: perhaps after all others that it found.
+    /// It is not known when one of them happened: perhaps after all those that a rescan found.
     loose: bool,
 }
 
@@ -157,7 +157,7 @@ impl Deltas {
         };
         let found = row.source() == "rescan";
         entry.delta.events = entry.delta.events.wrapping_add(1);
-        entry.loose |= found && row.zxid().is_none();
+        entry.loose |= row.zxid().is_none();
         if entry.last.is_none_or(|last| last < row.key()) {
             entry.last = Some(row.key());
             entry.found = found;

@@ -6,7 +6,7 @@ use super::scan::{parts_by_position, scan_head, scan_part};
 use super::snapshot::Snapshot;
 use super::{At, PathFilter, ReplayError, missed};
 use crate::history::error::HistoryError;
-use crate::history::gaps::{Interval, intervals};
+use crate::history::gaps::{Interval, gaps, intervals};
 use crate::history::timeline;
 use crate::history::view::View;
 use crate::zk::{Micros, Zxid};
@@ -20,6 +20,8 @@ pub struct Located {
     pub position: i64,
     /// The first place after the moment; `None` for everything on record.
     pub until: Option<Key>,
+    /// When the next gap begins (µs, the agent's clock): what was found after it had not happened yet.
+    pub(super) found_before: i64,
     pub(super) asked: Asked,
 }
 
@@ -47,7 +49,7 @@ pub fn locate(view: &View, at: &At) -> Result<Located, ReplayError> {
             let newest = newest.ok_or_else(|| ReplayError::Empty { cluster: view.cluster.to_string() })?;
             let snapshot = newest.clone();
             let (incarnation, position) = (snapshot.incarnation, snapshot.position);
-            Ok(Located { snapshot, incarnation, position, until: None, asked: Asked::Now })
+            Ok(Located { snapshot, incarnation, position, until: None, found_before: i64::MAX, asked: Asked::Now })
         }
         At::Position { incarnation, position } => at_position(view, incarnation, position),
         At::Time(time) => at_time(view, time),
@@ -71,7 +73,8 @@ fn at_position(view: &View, incarnation: i32, position: i64) -> Result<Located, 
     refuse_later_position(view, &all, incarnation, position)?;
     let until = Key::after(position);
     let snapshot = newest_before(view, own.rev(), until)?.unwrap_or_else(|| oldest.clone());
-    Ok(Located { snapshot, incarnation, position, until: Some(until), asked: Asked::Position })
+    let asked = Asked::Position;
+    Ok(Located { snapshot, incarnation, position, until: Some(until), found_before: i64::MAX, asked })
 }
 
 fn at_time(view: &View, time: Micros) -> Result<Located, ReplayError> {
@@ -105,12 +108,22 @@ fn at_time(view: &View, time: Micros) -> Result<Located, ReplayError> {
         let last = last_before(view, incarnation, moment.until)?;
         let position = last.map_or(snapshot.position, |last| last.position.max(snapshot.position));
         let asked = Asked::Time { time: time.0, agent_ahead };
-        return Ok(Located { snapshot, incarnation, position, until: moment.until, asked });
+        let found_before = next_gap(view, incarnation, time.0.saturating_add(agent_ahead))?;
+        return Ok(Located { snapshot, incarnation, position, until: moment.until, found_before, asked });
     }
     match all.first() {
         Some(oldest) => Err(before_oldest(view, time.to_string(), oldest)),
         None => Err(ReplayError::Empty { cluster: view.cluster.to_string() }),
     }
+}
+
+/// When the first gap of everything that is watched begins after a time (µs, the agent's clock).
+fn next_gap(view: &View, incarnation: i32, after: i64) -> Result<i64, HistoryError> {
+    let mut gaps = gaps(view)?;
+    gaps.retain(|gap| gap.incarnation == incarnation);
+    let scope = gaps.iter().map(|gap| gap.path.len()).min();
+    let later = gaps.iter().filter(|gap| Some(gap.path.len()) == scope && gap.from_time.0 > after);
+    Ok(later.map(|gap| gap.from_time.0).min().unwrap_or(i64::MAX))
 }
 
 /// Refuses a position that nothing on record of its incarnation reaches.
@@ -324,6 +337,9 @@ pub(crate) fn uncertain(
             return;
         }
         let rescan = row.source() == "rescan";
+        if rescan && row.observed_at() >= Some(located.found_before) {
+            return;
+        }
         if row.position() < if rescan { settled_rescan } else { settled_other } {
             return;
         }

@@ -204,6 +204,11 @@ impl<'a> Row<'a> {
         self.rows.source.value(self.at)
     }
 
+    /// Whether a rescan found it, and it is not known when in the gap it happened.
+    pub(crate) fn is_loose(self) -> bool {
+        self.zxid().is_none() && self.source() == "rescan"
+    }
+
     /// Whether it comes from a source that misses nothing, so that it may have been added long after the fact.
     pub(crate) fn is_lossless(self) -> bool {
         matches!(self.source(), "txnlog" | "observer")

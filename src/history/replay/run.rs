@@ -19,6 +19,8 @@ pub(crate) struct Select {
     pub(crate) seq_to: i64,
     /// Only rows before this place in the order.
     pub(crate) until: Option<Key>,
+    /// Not what a rescan found from then on (µs, the agent's clock) without knowing when it happened.
+    pub(crate) found_before: i64,
     /// A row of a lossless source at or below this zxid was imported later: what the fold starts from holds it.
     pub(crate) contained: i64,
     pub(crate) paths: PathRanges,
@@ -34,6 +36,7 @@ impl Select {
             seq_after: i64::MIN,
             seq_to: i64::MAX,
             until: None,
+            found_before: i64::MAX,
             contained: i64::MIN,
             paths: PathRanges::all(),
             structure_only: false,
@@ -45,6 +48,7 @@ impl Select {
             && row.seq() > self.seq_after
             && row.seq() <= self.seq_to
             && self.until.is_none_or(|until| row.key() < until)
+            && !(self.found_before < i64::MAX && row.is_loose() && row.observed_at() >= Some(self.found_before))
             && self.paths.contains(row.path().as_bytes())
             && !(row.zxid().is_some_and(|zxid| zxid <= self.contained) && row.is_lossless())
             && (!self.structure_only || matches!(row.kind(), Some(ChangeKind::Created | ChangeKind::Deleted)))
@@ -77,6 +81,7 @@ pub(crate) fn open_runs(
     needs: Needs,
     batch_rows: usize,
 ) -> Result<Vec<Run>, HistoryError> {
+    let needs = Needs { time: needs.time || select.found_before < i64::MAX, ..needs };
     let parts: Vec<&Arc<Part>> = table.parts.iter().filter(|part| select.may_hold(part)).collect();
     let batch_rows = (batch_rows / parts.len().max(1)).clamp(BATCH_ROWS_MIN, BATCH_ROWS_MAX);
     let mut runs = Vec::with_capacity(parts.len() + 1);
