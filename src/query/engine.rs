@@ -500,6 +500,8 @@ fn base_state(limits: &Limits, spill_dir: &Path, cores: usize) -> Result<Session
     options.execution.parquet.reorder_filters = true;
     // Text is Utf8 everywhere here; views would only add casts.
     options.sql_parser.map_string_types_to_utf8view = false;
+    // The SQL that people know; the generic dialect takes `SELECT path, cluster` for a comma too many and a keyword.
+    options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
     let spill = DiskManagerBuilder::default()
         .with_mode(DiskManagerMode::Directories(vec![spill_dir.to_owned()]))
         .with_max_temp_directory_size(limits.spill_bytes_max);
