@@ -6,7 +6,8 @@
 -- $under    path  /      only this znode and what is below it
 --
 -- Honest about hours that nobody saw whole: `gaps` counts those that touch the hour, `unseen_seconds` is how long the
--- longest of them lasted within it. An hour without a row had neither a change nor a gap.
+-- longest of them lasted within it. An hour without a row had neither a change nor a gap, or lies before recording began:
+-- the report `gaps` says when that was.
 WITH counted AS (
     SELECT
         cluster,
@@ -24,7 +25,7 @@ WITH counted AS (
     GROUP BY cluster, date_trunc('hour', time)
 ),
 unseen AS (
-    SELECT cluster, greatest(from_time, $since) AS began, least(coalesce(to_time, now()), $until, now()) AS ended
+    SELECT cluster, greatest(from_time, $since) AS began, least(coalesce(to_time, now()), $until) AS ended
     FROM gaps
     WHERE from_time <= $until AND coalesce(to_time, $until) >= $since
         AND from_zxid <= $until_zxid AND coalesce(to_zxid, $until_zxid) >= $since_zxid

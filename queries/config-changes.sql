@@ -4,7 +4,7 @@
 -- $until    to    now    up to here, itself included
 -- $cluster  text  ''     one ensemble; '' stands for all
 -- $under    path  /config  only this znode and what is below it
--- $limit    int   200    at most so many rows, the latest
+-- $limit    int   200    at most so many rows of an ensemble, the latest
 --
 -- Honest about `before` and `after`: `certainty` says where one of them is not on record or not the value in between, and
 -- where the order is only bounded. Gaps are rows of their own (kind `gap`): what was changed in them and changed back left
@@ -57,10 +57,15 @@ rows AS (
         AND (prefix(path, depth($under)) = $under OR prefix($under, depth(path)) = path)
 ),
 latest AS (
-    SELECT * FROM rows
-    ORDER BY incarnation DESC, position DESC, zxid IS NULL DESC, time DESC, seq DESC, cluster, path
-    LIMIT $limit
+    SELECT
+        *,
+        row_number() OVER (
+            PARTITION BY cluster
+            ORDER BY incarnation DESC, position DESC, zxid IS NULL DESC, time DESC, seq DESC, path
+        ) AS place
+    FROM rows
 )
 SELECT cluster, time, path, kind, version, before, after, certainty, zxid
 FROM latest
+WHERE place <= $limit
 ORDER BY cluster, incarnation, position, zxid IS NULL, time, seq, path

@@ -5,25 +5,30 @@
 -- $cluster  text  ''     one ensemble; '' stands for all
 -- $under    path  /      only this znode and what is below it
 -- $ephemerals  bool  false  ephemerals too
--- $limit    int   100    at most so many, the latest
+-- $limit    int   100    at most so many of an ensemble, the latest
 --
 -- Honest about what can be brought back: `last_data` is the value to write again (base64 in JSON and CSV) and `last_value`
 -- the same as text; `certainty` says where the last value is not on record, was recorded in part, or may have changed
 -- before the deletion. Only paths that do not exist since are listed. Gaps are rows of their own (kind `gap`): what came
 -- and went within one left no trace.
-WITH known AS (
+WITH gone AS (
+    SELECT DISTINCT cluster, path FROM changes
+    WHERE kind = 'deleted' AND time >= $since AND time <= $until AND position >= $since_zxid AND position <= $until_zxid
+        AND $cluster IN ('', cluster) AND prefix(path, depth($under)) = $under
+),
+known AS (
     SELECT cluster, incarnation, path, position, ordinal, seq, 0 AS is_snapshot, kind, time, zxid, version, data,
-        data_length, missed, evidence, cause,
+        data_length, missed, evidence, source, cause,
         ephemeral_owner <> 0 OR coalesce(node_type = 'ephemeral', false) AS is_ephemeral
     FROM changes
     WHERE kind IN ('created', 'data_changed', 'deleted') AND time <= $until AND position <= $until_zxid
-        AND $cluster IN ('', cluster) AND prefix(path, depth($under)) = $under
+        AND EXISTS (SELECT 1 FROM gone WHERE gone.cluster = changes.cluster AND gone.path = changes.path)
     UNION ALL
     SELECT cluster, incarnation, path, position, 2147483647, seq, 1, 'snapshot', taken_at, mzxid, version, data,
-        data_length, 0, 'exact', NULL, ephemeral_owner <> 0
+        data_length, 0, 'exact', 'snapshot', NULL, ephemeral_owner <> 0
     FROM snapshots
     WHERE taken_at <= $until AND position <= $until_zxid
-        AND $cluster IN ('', cluster) AND prefix(path, depth($under)) = $under
+        AND EXISTS (SELECT 1 FROM gone WHERE gone.cluster = snapshots.cluster AND gone.path = snapshots.path)
 ),
 pairs AS (
     SELECT
@@ -34,13 +39,14 @@ pairs AS (
         lag(is_ephemeral) OVER life AS was_ephemeral,
         lead(kind) OVER life AS next_kind
     FROM known
-    WINDOW life AS (PARTITION BY cluster, incarnation, path ORDER BY position, seq, is_snapshot)
+    WINDOW life AS (PARTITION BY cluster, path ORDER BY incarnation, position, seq, is_snapshot)
 ),
 rows AS (
     SELECT
         cluster, time, path, kind, cause, last_version, data_text(last_data) AS last_value,
         evidence || CASE
             WHEN missed > 0 THEN ', ' || missed || ' missed before it'
+            WHEN source = 'rescan' THEN ', found after a gap: the value may have changed in it'
             WHEN last_data IS NULL THEN ', last value not recorded'
             WHEN length(encode(last_data, 'hex')) / 2 <> last_length THEN ', value masked or recorded in part'
             ELSE ''
@@ -61,10 +67,15 @@ rows AS (
         AND (prefix(path, depth($under)) = $under OR prefix($under, depth(path)) = path)
 ),
 latest AS (
-    SELECT * FROM rows
-    ORDER BY incarnation DESC, position DESC, zxid IS NULL DESC, time DESC, seq DESC, cluster, path
-    LIMIT $limit
+    SELECT
+        *,
+        row_number() OVER (
+            PARTITION BY cluster
+            ORDER BY incarnation DESC, position DESC, zxid IS NULL DESC, time DESC, seq DESC, path
+        ) AS place
+    FROM rows
 )
 SELECT cluster, time, path, kind, cause, last_version, last_value, certainty, zxid, last_data
 FROM latest
+WHERE place <= $limit
 ORDER BY cluster, incarnation, position, zxid IS NULL, time, seq, path

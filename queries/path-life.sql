@@ -4,10 +4,11 @@
 -- $since    from  1970-01-01  from here on: an age (2h, 3d), a time in UTC (2026-11-20T03:12), a zxid (0x1000002a3)
 -- $until    to    now    up to here, itself included
 -- $cluster  text  ''     one ensemble; '' stands for all
--- $limit    int   1000   at most so many rows, the latest
+-- $limit    int   1000   at most so many rows of an ensemble, the latest
 --
 -- Honest about its beginning and its holes: the first row is what the oldest snapshot shows (kind `snapshot`) where it was
--- there before recording began; `missed` changes lie just before their row; gaps are rows of their own (kind `gap`).
+-- there before recording began; `missed` changes lie just before their row, and a gap's in it (a row that was found after a
+-- gap counts its own once more); gaps are rows of their own (kind `gap`).
 -- `evidence` says how each row is known: `exact`, `coalesced` (its value was overtaken), `inferred` (its place is bounded).
 WITH first_snapshot AS (
     SELECT cluster, min(seq) AS seq FROM snapshots GROUP BY cluster
@@ -38,10 +39,14 @@ rows AS (
         AND from_zxid <= $until_zxid AND coalesce(to_zxid, $until_zxid) >= $since_zxid
 ),
 latest AS (
-    SELECT * FROM rows
-    ORDER BY incarnation DESC, position DESC, zxid IS NULL DESC, time DESC, seq DESC, cluster
-    LIMIT $limit
+    SELECT
+        *,
+        row_number() OVER (
+            PARTITION BY cluster ORDER BY incarnation DESC, position DESC, zxid IS NULL DESC, time DESC, seq DESC
+        ) AS place
+    FROM rows
 )
 SELECT cluster, time, kind, version, value, data_length, ephemeral_owner, evidence, missed, cause, czxid, zxid
 FROM latest
+WHERE place <= $limit
 ORDER BY cluster, incarnation, position, zxid IS NULL, time, ordinal, seq

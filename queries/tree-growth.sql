@@ -8,7 +8,8 @@
 -- $every    text  day    hour, day, week or month
 --
 -- Honest about two ways to count: `snapshot` rows count what was there, `changes` rows what was seen to come and go in the
--- time that begins at `time`. Where `gaps` is not 0 the latter are lower bounds. Bytes are those of whole values; a value
+-- time that begins at `time`. Where `gaps` is not 0 the latter are lower bounds; a time in which nobody was looking at all has
+-- no row (see the report `gaps`). Bytes are those of whole values; a value
 -- whose length is not on record adds nothing.
 WITH rows AS (
     SELECT

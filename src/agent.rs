@@ -169,7 +169,7 @@ pub async fn run_until(
 }
 
 /// Completes with the first SIGTERM or Ctrl-C; the second one then ends the process at once.
-fn signalled() -> anyhow::Result<impl Future<Output = ()>> {
+pub fn signalled() -> anyhow::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {

@@ -74,6 +74,8 @@ pub struct Pipeline {
     snapshot_due: bool,
     /// Since when a snapshot waits for a moment without pending events.
     snapshot_wanted: Option<Instant>,
+    /// One was taken already without such a moment; the next waits for as long as it takes.
+    snapshot_forced: bool,
     /// Who asked for the next snapshot.
     snapshot_asked: Vec<SnapshotDone>,
     snapshot_day: i32,
@@ -112,6 +114,7 @@ impl Pipeline {
             never_observed: first.then(|| (Instant::now(), Micros::now())),
             snapshot_due: true,
             snapshot_wanted: None,
+            snapshot_forced: false,
             snapshot_asked: Vec::new(),
             snapshot_day: 0,
             snapshot_failure: Arc::default(),
@@ -213,8 +216,8 @@ impl Pipeline {
     /// At a moment when no row waits for its answer the tree is exactly what the rows lead to.
     async fn snapshot_if_wanted(&mut self) -> Result<(), RecorderGone> {
         let Some(since) = self.snapshot_wanted else { return Ok(()) };
-        let settled = self.tree.pending() == 0 || since.elapsed() >= SNAPSHOT_WAIT_MAX;
-        if !settled || !self.observing.is_open() {
+        let overdue = !self.snapshot_forced && since.elapsed() >= SNAPSHOT_WAIT_MAX;
+        if !(overdue || self.tree.pending() == 0) || !self.observing.is_open() {
             return Ok(());
         }
         self.record().await?;
@@ -224,7 +227,11 @@ impl Pipeline {
     /// Writes a snapshot of the tree as it is now, after everything that was sent to the recorder before.
     async fn snapshot(&mut self) -> Result<(), RecorderGone> {
         self.snapshot_due = false;
-        self.snapshot_wanted = None;
+        // One that is ahead of the rows is no place to replay from: a settled one is still wanted.
+        self.snapshot_forced = self.tree.pending() > 0;
+        if !self.snapshot_forced {
+            self.snapshot_wanted = None;
+        }
         if self.tree.is_empty() {
             self.snapshot_due = true;
             let (scope, cluster) = (&self.parts.scope, &self.parts.cluster);
@@ -330,6 +337,8 @@ impl Pipeline {
             self.observing.ended(last_heard, why, &mut self.coverage);
             self.sweep.disconnected();
             self.waiting.clear();
+            self.snapshot_due |= self.snapshot_wanted.take().is_some();
+            self.snapshot_forced = false;
             self.refuse_snapshot(&format!("the connection to {} was lost: ask again", self.parts.cluster));
             self.remember_identity();
             self.set_live(false);

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use crate::config::{AgentFlags, Config, EnsembleSpec, Environment, HumanDuration, ListenAddr, LogLevel};
 use crate::demo::data_centre::{DataCentre, Pace};
 use crate::demo::ensemble::{Ensemble, Options};
+use crate::history::Layout;
 
 mod show;
 
@@ -57,30 +58,29 @@ pub(super) fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn demo(args: DemoArgs) -> anyhow::Result<ExitCode> {
-    let temporary = match &args.data_dir {
-        Some(_) => None,
-        None => Some(tempfile::Builder::new().prefix("zktrail-demo-").disable_cleanup(args.keep).tempdir()?),
+    // Heard from here on; the second one ends the process at once.
+    let interrupted = crate::agent::signalled()?;
+    let (folder, temporary) = match args.data_dir {
+        Some(dir) => (dir, None),
+        None => {
+            let dir = tempfile::Builder::new().prefix("zktrail-demo-").disable_cleanup(args.keep).tempdir()?;
+            (dir.path().to_owned(), Some(dir))
+        }
     };
-    let folder = match (&args.data_dir, &temporary) {
-        (Some(dir), _) => dir.clone(),
-        (None, Some(dir)) => dir.path().to_owned(),
-        (None, None) => PathBuf::from("history"),
-    };
-    let played = match &args.ensemble {
-        Some(_) => None,
-        None => Some(Ensemble::start(Options::default()).await.context("cannot play an ensemble on a loopback port")?),
-    };
-    let spec = match (&args.ensemble, &played) {
-        (Some(spec), _) => spec.clone(),
-        (None, Some(played)) => format!("{CLUSTER}={}", played.connect_string()).parse()?,
-        (None, None) => anyhow::bail!("there is no ensemble to watch"),
+    let (spec, played) = match args.ensemble {
+        Some(spec) => (spec, None),
+        None => {
+            refuse_recorded(&folder)?;
+            let played = Ensemble::start(Options::default()).await.context("cannot play an ensemble on loopback")?;
+            (format!("{CLUSTER}={}", played.connect_string()).parse()?, Some(played))
+        }
     };
     let watched = format!("{}{}", spec.servers.join(","), if spec.scope == "/" { "" } else { &spec.scope });
     let config = config(spec, &folder)?;
 
     let (end, ended) = oneshot::channel::<()>();
     let (ready, address) = oneshot::channel();
-    let agent = tokio::spawn(crate::agent::run_until(
+    let mut agent = tokio::spawn(crate::agent::run_until(
         config,
         async {
             let _ = ended.await;
@@ -94,19 +94,17 @@ async fn demo(args: DemoArgs) -> anyhow::Result<ExitCode> {
         agent.await??;
         anyhow::bail!("the agent ended before it began");
     };
-    let url = format!("http://{address}");
-    show::welcome(&url, &watched, &folder, played.is_some())?;
-
-    let centre = match &played {
-        Some(played) => Some(DataCentre::start(&played.connect_string(), Pace(args.pace)).await?),
-        None => None,
-    };
-    let story = centre.is_some();
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let shown = {
-        let url = url.clone();
-        let view = show::View { story, tail: !args.no_tail, pace: args.pace };
-        tokio::task::spawn_blocking(move || show::run(&url, view, &stopped))
+    let view = async {
+        let url = format!("http://{address}");
+        show::welcome(&url, &watched, &folder, played.is_some())?;
+        let centre = match &played {
+            Some(played) => Some(DataCentre::start(&played.connect_string(), Pace(args.pace)).await?),
+            None => None,
+        };
+        let view = show::View { story: centre.is_some(), tail: !args.no_tail, pace: args.pace };
+        let shown = tokio::task::spawn_blocking(move || show::run(&url, view, &stopped));
+        shown.await.context("the view ended unexpectedly")?
     };
     let limit = async {
         match args.for_so_long {
@@ -114,36 +112,41 @@ async fn demo(args: DemoArgs) -> anyhow::Result<ExitCode> {
             None => std::future::pending().await,
         }
     };
+    let mut agent_ended = None;
     let result = tokio::select! {
-        pressed = interrupted() => pressed,
+        () = interrupted => Ok(()),
         () = limit => Ok(()),
-        shown = wait(shown) => shown,
+        // The data centre ends with it.
+        shown = view => shown,
+        // It ends by itself only where it cannot go on.
+        ended = &mut agent => {
+            agent_ended = Some(ended);
+            Err(anyhow::anyhow!("the agent has ended: see its errors above"))
+        }
     };
+    // Whatever happened, the history is closed in order before its folder goes.
     let _ = stop.send(true);
-    show::goodbye(&folder, temporary.is_some() && !args.keep)?;
-    if let Some(centre) = centre {
-        centre.stop().await;
-    }
+    let said = show::goodbye(&folder, temporary.is_some() && !args.keep);
     let _ = end.send(());
-    let in_order = agent.await??;
+    let in_order = match agent_ended {
+        Some(ended) => ended??,
+        None => agent.await??,
+    };
     if let Some(played) = played {
         played.shutdown().await;
     }
     result?;
+    said?;
     Ok(if in_order { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The view ends by itself only where it fails.
-async fn wait(shown: tokio::task::JoinHandle<anyhow::Result<()>>) -> anyhow::Result<()> {
-    shown.await.context("the view ended unexpectedly")?
-}
-
-async fn interrupted() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// An ensemble that begins anew each time is another one for a history that there is already.
+fn refuse_recorded(folder: &Path) -> anyhow::Result<()> {
+    if Layout::new(folder).clusters().is_ok_and(|clusters| !clusters.is_empty()) {
+        anyhow::bail!(
+            "{} holds a history already, and the demo's ensemble begins a new one each time: name another folder",
+            folder.display()
+        );
     }
     Ok(())
 }

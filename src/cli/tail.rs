@@ -186,7 +186,7 @@ pub(super) fn run(args: TailArgs) -> anyhow::Result<ExitCode> {
         Some(cursor) => cursor,
         None => {
             let beginning = args.since.unwrap_or(Since::Now).resolve(Reader::now(&door)?)?;
-            Cursor { since: Reader::beginning(&door, beginning)?, places: Default::default() }
+            Cursor { since: Reader::beginning(&door, beginning, &args.cluster)?, places: Default::default() }
         }
     };
     let sink = match args.exec {
@@ -244,9 +244,8 @@ fn follow(door: &Door, reader: &mut Reader<'_>, delivery: &mut Delivery, no_foll
         if std::mem::take(&mut unknown) {
             reader.tell_unknown();
         }
-        let quiet = round.events.is_empty() && !round.more;
         delivery.round(&round.events, &reader.cursor, || interrupt.is_pressed())?;
-        if interrupt.is_pressed() || (no_follow && quiet) {
+        if interrupt.is_pressed() || (no_follow && !round.more) {
             return Ok(());
         }
         if !round.more {

@@ -10,6 +10,8 @@
 //! - Every bound has a name in [`Options`]: connections, bytes of a packet, bytes and packets queued for a client that
 //!   does not read (it is cut).
 //!
+//! The tree itself and its watches grow with what clients put there: it is for programs that one starts oneself.
+//!
 //! What it does not do: replication (its several servers are doors to one tree), a log (nothing survives it), SASL, TLS,
 //! reconfiguration, quotas, read-only mode. ACLs are enforced for `world`, `digest` and whole addresses of `ip`.
 

@@ -221,6 +221,9 @@ fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> QueryError {
 fn declared_literals(declaration: &Declaration, value: &Value, now: Micros) -> Result<Vec<(String, Expr)>, QueryError> {
     let name = &declaration.name;
     let refused = |what: &str| QueryError::Sql(format!("the parameter {name}: {what}"));
+    if *value == Value::Null {
+        return Err(refused("null is no value for it; leave it out for its default"));
+    }
     let one = |expr| Ok(vec![(name.clone(), expr)]);
     let written = value.to_string();
     match declaration.takes {

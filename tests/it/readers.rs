@@ -69,7 +69,7 @@ async fn readers_see_every_change_once() -> Result<()> {
     }
 
     let running = Workload::new(&connect, 3, 0).careful(300.0).start();
-    for round in 0..sized(2, 8) {
+    for round in 0..sized(2, 5) {
         // Parts are added …
         let mut tick = tokio::time::interval(QUERIES_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -90,7 +90,8 @@ pub(super) fn run(url: &str, view: View, stopped: &watch::Receiver<bool>) -> any
                 && let Some((number, chapter)) = chapters.peek().copied()
             {
                 asked = Instant::now();
-                if is_ready(&door, chapter)? {
+                // Where the agent is busy it is asked again.
+                if is_ready(&door, chapter).unwrap_or(false) {
                     tell(&door, url, number + 1, chapter)?;
                     chapters.next();
                     rests_until = Instant::now() + READS.div_f64(pace);

@@ -11,6 +11,7 @@ use crate::zk::Micros;
 
 const SQL: &str = include_str!("gaps_in_window.sql");
 const CLUSTERS: &str = "SELECT count(DISTINCT cluster) FROM coverage";
+const INCARNATIONS: &str = "SELECT count(DISTINCT incarnation) FROM coverage WHERE $cluster IN ('', cluster)";
 
 /// What was not seen in a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,17 +24,26 @@ struct Unseen {
     since: Micros,
 }
 
-/// A zxid belongs to one ensemble: where there are several it needs one of them.
+/// A zxid belongs to one ensemble, and to one incarnation of it.
 pub(super) fn check_zxid(door: &Door, parameters: &Parameters) -> anyhow::Result<()> {
     let has_zxid = ["since", "until"].iter().any(|name| text(parameters, name).starts_with("0x"));
-    if !has_zxid || !text(parameters, "cluster").is_empty() {
+    if !has_zxid {
         return Ok(());
     }
-    let clusters = one_row(door, CLUSTERS, &Parameters::new())?;
-    match number(&clusters, 0)?.unwrap_or_default() {
-        0 | 1 => Ok(()),
-        several => bail!("a zxid belongs to one ensemble, and this history has {several}: name it with --cluster"),
+    let cluster = text(parameters, "cluster");
+    if cluster.is_empty() {
+        let clusters = one_row(door, CLUSTERS, &Parameters::new())?;
+        let several = number(&clusters, 0)?.unwrap_or_default();
+        if several > 1 {
+            bail!("a zxid belongs to one ensemble, and this history has {several}: name it with --cluster");
+        }
     }
+    let incarnations = one_row(door, INCARNATIONS, &Parameters::from([("cluster".to_owned(), Value::Text(cluster))]))?;
+    let several = number(&incarnations, 0)?.unwrap_or_default();
+    if several > 1 {
+        bail!("the ensemble was rebuilt, its zxids began anew ({several} incarnations): give a time instead of a zxid");
+    }
+    Ok(())
 }
 
 /// One line on the window's gaps; `None` where the report has no window.

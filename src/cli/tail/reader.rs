@@ -75,13 +75,33 @@ impl<'a> Reader<'a> {
         now.ok_or_else(|| ReadError::Failed(anyhow::anyhow!("the history's clock cannot be read: {rows:?}")))
     }
 
-    /// The time from which on a beginning's changes were observed.
-    pub(super) fn beginning(door: &Door, beginning: Beginning) -> Result<i64, ReadError> {
+    /// The time from which on a beginning's changes were observed. A zxid is of the one cluster that is asked for, in its
+    /// last incarnation.
+    pub(super) fn beginning(door: &Door, beginning: Beginning, only: &[String]) -> Result<i64, ReadError> {
         let zxid = match beginning {
             Beginning::Observed(time) => return Ok(time),
             Beginning::Zxid(zxid) => zxid,
         };
-        let rows = ask(door, &format!("SELECT min(observed_at) AS first FROM changes WHERE position >= {zxid}"))?;
+        let cluster = match only {
+            [cluster] => cluster.clone(),
+            _ => {
+                let clusters = ask(door, "SELECT DISTINCT cluster FROM coverage LIMIT 2")?;
+                if clusters.len() > 1 {
+                    return Err(ReadError::Failed(anyhow::anyhow!(
+                        "a zxid belongs to one ensemble, and this history has several: name it with --cluster"
+                    )));
+                }
+                clusters.first().map(|row| text(row, "cluster").to_owned()).unwrap_or_default()
+            }
+        };
+        let name = quote(&cluster);
+        let rows = ask(
+            door,
+            &format!(
+                "SELECT min(observed_at) AS first FROM changes WHERE cluster = {name} AND position >= {zxid} \
+                 AND incarnation = (SELECT max(incarnation) FROM coverage WHERE cluster = {name})"
+            ),
+        )?;
         match rows.first().and_then(|row| micros(text(row, "first"))) {
             Some(first) => Ok(first),
             // Nothing has come so far.
@@ -202,14 +222,14 @@ impl<'a> Reader<'a> {
             return Ok(0);
         }
         let since = quote(&rfc3339(self.cursor.since));
-        let first = format!(
-            "SELECT min(seq) AS seq FROM changes WHERE cluster = {name} AND observed_at >= to_timestamp({since})"
+        // One statement, so that both are of one moment.
+        let ends = format!(
+            "SELECT min(seq) FILTER (WHERE observed_at >= to_timestamp({since})) AS first, max(seq) AS last \
+             FROM changes WHERE cluster = {name}"
         );
-        if let Some(first) = ask(self.door, &first)?.first().and_then(|row| integer(row, "seq")) {
-            return Ok(first.saturating_sub(1).max(0));
-        }
-        let last = format!("SELECT max(seq) AS seq FROM changes WHERE cluster = {name}");
-        Ok(ask(self.door, &last)?.first().and_then(|row| integer(row, "seq")).unwrap_or(0))
+        let rows = ask(self.door, &ends)?;
+        let end = |column: &str| rows.first().and_then(|row| integer(row, column));
+        Ok(end("first").map(|first| first.saturating_sub(1).max(0)).or_else(|| end("last")).unwrap_or(0))
     }
 
     /// The next changes of a cluster; tells whether there are more.

@@ -23,6 +23,8 @@ use super::{Options, access, digest, multi};
 
 /// The state that a notification tells: connected.
 const SYNC_CONNECTED: i32 = 3;
+/// As whom one connection may authenticate; every request is judged by each.
+const IDENTITIES_MAX: usize = 64;
 /// What older servers put in the place of a notification's zxid.
 const NO_ZXID: i64 = -1;
 
@@ -398,9 +400,13 @@ impl Machine {
             "ip" => Ok(Vec::new()),
             "digest" => {
                 let id = Id::new("digest", &digest::identity(&String::from_utf8_lossy(auth)));
-                if !peer.identities.contains(&id) {
-                    peer.identities.push(id);
+                if peer.identities.contains(&id) {
+                    return Ok(Vec::new());
                 }
+                if peer.identities.len() >= IDENTITIES_MAX {
+                    return Err(ErrorCode::AuthFailed);
+                }
+                peer.identities.push(id);
                 Ok(Vec::new())
             }
             _ => Err(ErrorCode::AuthFailed),

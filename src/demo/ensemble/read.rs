@@ -10,6 +10,9 @@ use super::effect::ConnectionId;
 use super::tree::{Tree, Znode};
 use super::watches::{Mode, Table, Watches};
 
+/// One multi-read answers with so many bytes of values and names, and one value more.
+const MULTI_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// The tree as somebody sees it.
 pub(super) struct Reading<'a> {
     pub tree: &'a Tree,
@@ -57,11 +60,19 @@ impl Reading<'_> {
         Ok(i32::try_from(self.tree.descendants(path)).unwrap_or(i32::MAX))
     }
 
-    /// Each part by itself: one that fails stops none.
+    /// Each part by itself: one that fails stops none. What would make the answer longer than [`MULTI_BYTES_MAX`] fails.
     pub fn multi(&mut self, request: &MultiRequest) -> MultiResponse {
+        let mut left = MULTI_BYTES_MAX;
         let part = |part: &Request| match part {
-            Request::GetData(request) => self.data(request).map(|found| MultiResult::Data(found.data, found.stat)),
-            Request::GetChildren(request) => self.children(request).map(|found| MultiResult::Children(found.children)),
+            _ if left == 0 => Err(ErrorCode::SystemError),
+            Request::GetData(request) => self.data(request).map(|found| {
+                left = left.saturating_sub(found.data.as_ref().map_or(0, Vec::len));
+                MultiResult::Data(found.data, found.stat)
+            }),
+            Request::GetChildren(request) => self.children(request).map(|found| {
+                left = left.saturating_sub(found.children.iter().map(String::len).sum());
+                MultiResult::Children(found.children)
+            }),
             _ => Err(ErrorCode::Unimplemented),
         };
         let results = request.parts.iter().map(part);

@@ -39,7 +39,7 @@ pub(super) fn run(history: History, mut queue: mpsc::Receiver<Queued>, events: E
         flushing.join();
     }
     for snapshot in recorder.snapshots.drain(..) {
-        // A panic of its own is its caller's to tell.
+        // It has told whoever asked for it how it ended.
         let _ = snapshot.join();
     }
     drop(recorder);

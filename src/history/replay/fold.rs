@@ -140,9 +140,10 @@ impl Znode {
                 // The snapshot has it already: it was taken before this row was complete.
                 let czxid = row.czxid().or(row.zxid());
                 let again = self.held.is_some() && self.czxid.is_some() && (czxid.is_none() || czxid == self.czxid);
-                if !(self.alive && again) {
-                    self.begin(row);
+                if self.alive && again {
+                    return;
                 }
+                self.begin(row);
                 if row.source() != "rescan" {
                     self.loose_set = false;
                 } else if self.loose_set {
@@ -162,7 +163,7 @@ impl Znode {
                     return;
                 }
                 self.describe(row);
-                self.loose_set = row.version().is_none();
+                self.loose_set = row.version().is_none() && row.zxid().is_none();
                 self.mzxid = row.zxid();
                 self.mtime = row.server_time();
                 self.version = row.version();
@@ -213,6 +214,8 @@ impl Znode {
         self.num_children = self.num_children.saturating_add(delta.children).max(0);
         if delta.uncounted {
             self.cversion = None;
+            self.pzxid = None;
+            return;
         }
         if delta.events == 0 {
             return;

@@ -6,7 +6,7 @@ use super::scan::{parts_by_position, scan_head, scan_part};
 use super::snapshot::Snapshot;
 use super::{At, PathFilter, ReplayError, missed};
 use crate::history::error::HistoryError;
-use crate::history::gaps::{Interval, gaps, intervals};
+use crate::history::gaps::{Interval, gaps_of, intervals, is_within};
 use crate::history::timeline;
 use crate::history::view::View;
 use crate::zk::{Micros, Zxid};
@@ -119,11 +119,15 @@ fn at_time(view: &View, time: Micros) -> Result<Located, ReplayError> {
 
 /// When the first gap of everything that is watched begins after a time (µs, the agent's clock).
 fn next_gap(view: &View, incarnation: i32, after: i64) -> Result<i64, HistoryError> {
-    let mut gaps = gaps(view)?;
-    gaps.retain(|gap| gap.incarnation == incarnation);
-    let scope = gaps.iter().map(|gap| gap.path.len()).min();
-    let later = gaps.iter().filter(|gap| Some(gap.path.len()) == scope && gap.from_time.0 > after);
-    Ok(later.map(|gap| gap.from_time.0).min().unwrap_or(i64::MAX))
+    let intervals = intervals(view)?;
+    let data = || intervals.iter().filter(|interval| interval.is_data());
+    let Some(scope) = data().map(|interval| interval.path.as_str()).min() else { return Ok(i64::MAX) };
+    if data().any(|interval| !is_within(&interval.path, scope)) {
+        return Ok(i64::MAX);
+    }
+    let gaps = gaps_of(&intervals);
+    let own = gaps.iter().filter(|gap| gap.incarnation == incarnation && gap.path == scope);
+    Ok(own.map(|gap| gap.from_time.0).filter(|from| *from > after).min().unwrap_or(i64::MAX))
 }
 
 /// Refuses a position that nothing on record of its incarnation reaches.
@@ -337,7 +341,7 @@ pub(crate) fn uncertain(
             return;
         }
         let rescan = row.source() == "rescan";
-        if rescan && row.observed_at() >= Some(located.found_before) {
+        if row.is_loose() && row.observed_at() >= Some(located.found_before) {
             return;
         }
         if row.position() < if rescan { settled_rescan } else { settled_other } {

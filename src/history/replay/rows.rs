@@ -204,9 +204,9 @@ impl<'a> Row<'a> {
         self.rows.source.value(self.at)
     }
 
-    /// Whether a rescan found it, and it is not known when in the gap it happened.
+    /// Whether a rescan found it, and it is not known when in the gap it happened. (ACLs are found at any time.)
     pub(crate) fn is_loose(self) -> bool {
-        self.zxid().is_none() && self.source() == "rescan"
+        self.zxid().is_none() && self.source() == "rescan" && self.kind() != Some(ChangeKind::AclChanged)
     }
 
     /// Whether it comes from a source that misses nothing, so that it may have been added long after the fact.

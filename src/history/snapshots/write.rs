@@ -19,7 +19,7 @@ use super::super::state::{ReplaceError, State};
 use super::cursor::{Cursor, column};
 use super::join::{Found, Join};
 use super::spill::{SPILL_BYTES_MAX, Value, ValueSpill};
-use super::{incarnation_of, latest_before};
+use super::{incarnation_of, latest_before, unsettled_of};
 use crate::zk::{ChangeKind, Evidence, Micros, NodeType, ZkPath, Zxid};
 
 pub(super) const INCARNATION_KEY: &str = "zktrail.incarnation";
@@ -55,8 +55,9 @@ pub struct SnapshotRow {
 /// `rows` is the live tree at that place, strictly ascending by path, bytewise. Values are joined to it as the
 /// [module](super) tells; memory is bounded by the spill's bound and a row group.
 /// Where the same incarnation has a snapshot of this seq on this day already, this one takes its place, by an exchange of
-/// the day: since then ACLs were read, or a gap was found that left no row. Where another incarnation has one, as of an ensemble that was rebuilt before it changed again, the new one goes to
-/// the next day that is free: a snapshot's name is its seq.
+/// the day: since then ACLs were read, or a gap was found that left no row. An unsettled one takes no settled one's place.
+/// Where another incarnation has one, as of an ensemble that was rebuilt before it changed again, the new one goes to the
+/// next day that is free: a snapshot's name is its seq.
 ///
 /// `unsettled` events were waiting for their answer: the tree was ahead of the rows by that much, so arithmetic between
 /// this snapshot and another proves nothing.
@@ -77,6 +78,10 @@ pub fn write_snapshot(
     let there = state.view().snapshots;
     while let Some(there) = there.iter().find(|part| part.day == day && part.range == range) {
         if incarnation_of(there)? == Some(at.incarnation) {
+            if unsettled > 0 && unsettled_of(there)? == 0 {
+                // It holds what the rows lead to, and none has come since.
+                return Ok(there.clone());
+            }
             replaces = true;
             break;
         }

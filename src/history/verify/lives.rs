@@ -141,7 +141,10 @@ pub(super) struct Unseen<'a> {
 impl<'a> Unseen<'a> {
     pub(super) fn new(gaps: &'a [Gap], intervals: &[Interval]) -> Self {
         let mut began = BTreeMap::new();
-        for interval in intervals.iter().filter(|interval| interval.is_data()) {
+        let data = || intervals.iter().filter(|interval| interval.is_data());
+        // Not those of single paths, which could not be read even before.
+        let scope = data().map(|interval| interval.path.len()).min();
+        for interval in data().filter(|interval| Some(interval.path.len()) == scope) {
             let first = began.entry(interval.incarnation).or_insert(interval.from_zxid);
             *first = interval.from_zxid.min(*first);
         }
