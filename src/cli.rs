@@ -2,6 +2,7 @@
 
 mod agent;
 mod check;
+mod colour;
 mod completions;
 mod control;
 mod demo;

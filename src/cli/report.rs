@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use datafusion::common::utils::datafusion_strsim::levenshtein;
 
 use super::sql::Format as SqlFormat;
-use super::sql::door::Door;
+use super::sql::door::DoorArgs;
 use super::sql::interrupt::{self, Cancelled};
 use super::sql::output::{self, Output, Target};
 use super::when;
@@ -65,13 +65,8 @@ pub struct ReportArgs {
     #[arg(long, value_name = "DIR")]
     queries: Option<PathBuf>,
 
-    /// The history's folder
-    #[arg(long, value_name = "DIR", conflicts_with = "agent")]
-    data_dir: Option<PathBuf>,
-
-    /// Where the agent answers HTTP; the environment's ZKTRAIL_AGENT says the same [default: http://127.0.0.1:9847]
-    #[arg(long, value_name = "URL")]
-    agent: Option<String>,
+    #[command(flatten)]
+    door: DoorArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -125,7 +120,7 @@ pub fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(2));
         }
     };
-    let door = Door::find(args.data_dir.as_deref(), args.agent.as_deref())?;
+    let door = args.door.find()?;
     door.interrupt().listen().context("cannot listen for Ctrl-C")?;
     if let Err(error) = window::check_zxid(&door, &parameters) {
         eprintln!("zktrail: report {name}: {error:#}");
@@ -207,8 +202,7 @@ mod tests {
             format: Format::Table,
             show: false,
             queries: None,
-            data_dir: None,
-            agent: None,
+            door: DoorArgs::default(),
         }
     }
 

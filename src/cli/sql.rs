@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
-use self::door::Door;
+use self::door::DoorArgs;
 use self::interrupt::Cancelled;
 use self::output::{Output, Target};
 
@@ -23,13 +23,8 @@ use self::output::{Output, Target};
 /// agent answers, or where there is none the folder ./history.
 #[derive(Debug, Args)]
 pub struct SqlArgs {
-    /// The history's folder
-    #[arg(long, value_name = "DIR", conflicts_with = "agent")]
-    data_dir: Option<PathBuf>,
-
-    /// Where the agent answers HTTP; the environment's ZKTRAIL_AGENT says the same [default: http://127.0.0.1:9847]
-    #[arg(long, value_name = "URL")]
-    agent: Option<String>,
+    #[command(flatten)]
+    door: DoorArgs,
 
     /// The form of the answer
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -67,7 +62,7 @@ pub fn run(args: SqlArgs) -> anyhow::Result<ExitCode> {
         eprintln!("zktrail: Parquet is no text for a terminal: give -o FILE, or redirect the output");
         return Ok(ExitCode::from(2));
     }
-    let door = Door::find(args.data_dir.as_deref(), args.agent.as_deref())?;
+    let door = args.door.find()?;
     if interactive {
         shell::run(&door, args.format)?;
         return Ok(ExitCode::SUCCESS);

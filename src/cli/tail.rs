@@ -27,7 +27,7 @@ use self::line::Lines;
 pub(super) use self::live::Live;
 use self::reader::{ReadError, Reader};
 use self::since::Since;
-use super::sql::door::Door;
+use super::sql::door::{Door, DoorArgs};
 use super::sql::interrupt::Interrupt;
 use crate::config::HumanDuration;
 use crate::lens::PathGlob;
@@ -107,13 +107,8 @@ pub struct TailArgs {
     #[arg(long, value_name = "DURATION", default_value = "30s", requires = "exec", value_parser = parse_timeout)]
     exec_timeout: Duration,
 
-    /// The history's folder, read without an agent
-    #[arg(long, value_name = "DIR", conflicts_with = "agent")]
-    data_dir: Option<PathBuf>,
-
-    /// Where the agent answers HTTP; the environment's ZKTRAIL_AGENT says the same [default: http://127.0.0.1:9847]
-    #[arg(long, value_name = "URL")]
-    agent: Option<String>,
+    #[command(flatten)]
+    door: DoorArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -179,7 +174,7 @@ pub(super) fn run(args: TailArgs) -> anyhow::Result<ExitCode> {
         return Ok(wrong(&anyhow!("--since cursor: there is no cursor yet; begin with --since now, or oldest")));
     }
     let filter = Filter { globs, kinds: args.kind };
-    let door = Door::find(args.data_dir.as_deref(), args.agent.as_deref())?.with_patience(PATIENCE);
+    let door = args.door.find()?.with_patience(PATIENCE);
     door.interrupt().listen().context("cannot listen for Ctrl-C")?;
     end_on_sigterm(door.interrupt().clone()).context("cannot listen for SIGTERM")?;
     let start = match start {
@@ -283,16 +278,10 @@ fn end_on_sigterm(interrupt: Interrupt) -> std::io::Result<()> {
 }
 
 fn is_coloured(colour: Colour) -> bool {
-    use std::io::IsTerminal as _;
-    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     match colour {
         Colour::Always => true,
         Colour::Never => false,
-        Colour::Auto => {
-            std::io::stdout().is_terminal()
-                && !set("NO_COLOR")
-                && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
-        }
+        Colour::Auto => super::colour::on_stdout(),
     }
 }
 

@@ -151,6 +151,13 @@ fn push_rows(batch: &RecordBatch, place: &Path, open: bool, out: &mut Vec<Interv
     Ok(())
 }
 
+/// The path that bounds everything observed of znodes; `None` where nothing was, or no one path bounds it all.
+pub(crate) fn scope_of(intervals: &[Interval]) -> Option<&str> {
+    let paths = || intervals.iter().filter(|interval| interval.is_data()).map(|interval| interval.path.as_str());
+    let scope = paths().min()?;
+    paths().all(|path| is_within(path, scope)).then_some(scope)
+}
+
 /// Whether `scope` is `path` or above it.
 pub(crate) fn is_within(path: &str, scope: &str) -> bool {
     scope == "/" || path.strip_prefix(scope).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

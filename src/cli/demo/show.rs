@@ -1,12 +1,13 @@
 //! What a person sees of the demo: where things answer, every change as it is recorded, and the story.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use arrow::array::{Array as _, AsArray as _};
 use tokio::sync::watch;
 
+use crate::cli::colour;
 use crate::cli::sql::door::Door;
 use crate::cli::tail::{Filter, Live};
 use crate::demo::story::{CHAPTERS, Chapter};
@@ -17,12 +18,8 @@ const ASKS_EVERY: Duration = Duration::from_secs(1);
 /// So long the lines rest after a chapter, for it to be read.
 const READS: Duration = Duration::from_secs(12);
 
-fn is_coloured() -> bool {
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
 fn bold(text: &str) -> String {
-    if is_coloured() { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
+    if colour::on_stdout() { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
 }
 
 /// Where things answer.
@@ -74,7 +71,7 @@ pub(super) fn run(url: &str, view: View, stopped: &watch::Receiver<bool>) -> any
     let View { story, tail, pace } = view;
     let door = Door::find(None, Some(url))?;
     let filter = Filter::default();
-    let mut live = Live::from_now(&door, &filter, is_coloured())?;
+    let mut live = Live::from_now(&door, &filter, colour::on_stdout())?;
     let mut chapters = CHAPTERS.iter().enumerate().filter(|_| story).peekable();
     let mut asked = Instant::now();
     let mut rests_until = Instant::now();

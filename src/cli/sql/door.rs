@@ -8,6 +8,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamReader;
 use arrow::record_batch::RecordBatch;
+use clap::Args;
 use futures::StreamExt;
 
 use super::interrupt::{Cancelled, Interrupt};
@@ -25,6 +26,24 @@ const FOLDER: &str = "history";
 pub(in crate::cli) struct Refused {
     pub status: u16,
     reason: String,
+}
+
+/// Whom to ask, as every command that asks takes it.
+#[derive(Debug, Default, Args)]
+pub(in crate::cli) struct DoorArgs {
+    /// The history's folder, read without an agent
+    #[arg(long, value_name = "DIR", conflicts_with = "agent")]
+    data_dir: Option<PathBuf>,
+
+    /// Where the agent answers HTTP; the environment's ZKTRAIL_AGENT says the same [default: http://127.0.0.1:9847]
+    #[arg(long, value_name = "URL")]
+    agent: Option<String>,
+}
+
+impl DoorArgs {
+    pub(in crate::cli) fn find(&self) -> anyhow::Result<Door> {
+        Door::find(self.data_dir.as_deref(), self.agent.as_deref())
+    }
 }
 
 /// Who answers, until it is interrupted.

@@ -6,7 +6,7 @@ use super::scan::{parts_by_position, scan_head, scan_part};
 use super::snapshot::Snapshot;
 use super::{At, PathFilter, ReplayError, missed};
 use crate::history::error::HistoryError;
-use crate::history::gaps::{Interval, gaps_of, intervals, is_within};
+use crate::history::gaps::{Interval, gaps_of, intervals, scope_of};
 use crate::history::timeline;
 use crate::history::view::View;
 use crate::zk::{Micros, Zxid};
@@ -44,10 +44,7 @@ pub(super) enum Asked {
 pub fn locate(view: &View, at: &At) -> Result<Located, ReplayError> {
     match *at {
         At::Now => {
-            let snapshots = snapshots(view)?;
-            let newest = snapshots.iter().max_by_key(|snapshot| (snapshot.incarnation, snapshot.seq));
-            let newest = newest.ok_or_else(|| ReplayError::Empty { cluster: view.cluster.to_string() })?;
-            let snapshot = newest.clone();
+            let snapshot = newest(view)?.ok_or_else(|| ReplayError::Empty { cluster: view.cluster.to_string() })?;
             let (incarnation, position) = (snapshot.incarnation, snapshot.position);
             Ok(Located { snapshot, incarnation, position, until: None, found_before: i64::MAX, asked: Asked::Now })
         }
@@ -102,13 +99,14 @@ fn at_time(view: &View, time: Micros) -> Result<Located, ReplayError> {
         if !proved {
             continue;
         }
+        let intervals = intervals(view)?;
         if moment.until.is_none() {
-            refuse_later_time(view, &all, time, agent_ahead)?;
+            refuse_later_time(view, &all, &intervals, time, agent_ahead)?;
         }
         let last = last_before(view, incarnation, moment.until)?;
         let position = last.map_or(snapshot.position, |last| last.position.max(snapshot.position));
         let asked = Asked::Time { time: time.0, agent_ahead };
-        let found_before = next_gap(view, incarnation, time.0.saturating_add(agent_ahead))?;
+        let found_before = next_gap(&intervals, incarnation, time.0.saturating_add(agent_ahead));
         return Ok(Located { snapshot, incarnation, position, until: moment.until, found_before, asked });
     }
     match all.first() {
@@ -118,16 +116,11 @@ fn at_time(view: &View, time: Micros) -> Result<Located, ReplayError> {
 }
 
 /// When the first gap of everything that is watched begins after a time (µs, the agent's clock).
-fn next_gap(view: &View, incarnation: i32, after: i64) -> Result<i64, HistoryError> {
-    let intervals = intervals(view)?;
-    let data = || intervals.iter().filter(|interval| interval.is_data());
-    let Some(scope) = data().map(|interval| interval.path.as_str()).min() else { return Ok(i64::MAX) };
-    if data().any(|interval| !is_within(&interval.path, scope)) {
-        return Ok(i64::MAX);
-    }
-    let gaps = gaps_of(&intervals);
+fn next_gap(intervals: &[Interval], incarnation: i32, after: i64) -> i64 {
+    let Some(scope) = scope_of(intervals) else { return i64::MAX };
+    let gaps = gaps_of(intervals);
     let own = gaps.iter().filter(|gap| gap.incarnation == incarnation && gap.path == scope);
-    Ok(own.map(|gap| gap.from_time.0).filter(|from| *from > after).min().unwrap_or(i64::MAX))
+    own.map(|gap| gap.from_time.0).filter(|from| *from > after).min().unwrap_or(i64::MAX)
 }
 
 /// Refuses a position that nothing on record of its incarnation reaches.
@@ -160,11 +153,17 @@ const AFTER_OPEN_MAX_MICROS: i64 = 60_000_000;
 
 /// Refuses a moment after everything on record. `agent_ahead` brings it over to the agent's clock, by which all that is
 /// looked at here is timed.
-fn refuse_later_time(view: &View, all: &[Snapshot], time: Micros, agent_ahead: i64) -> Result<(), ReplayError> {
+fn refuse_later_time(
+    view: &View,
+    all: &[Snapshot],
+    intervals: &[Interval],
+    time: Micros,
+    agent_ahead: i64,
+) -> Result<(), ReplayError> {
     let asked = time.0.saturating_add(agent_ahead);
     let mut last = all.iter().map(|snapshot| snapshot.taken_at.0).max().unwrap_or(i64::MIN);
     let mut grace = AFTER_LAST_MAX_MICROS;
-    for interval in intervals(view)? {
+    for interval in intervals {
         last = last.max(interval.to_time);
         if interval.open {
             grace = AFTER_OPEN_MAX_MICROS;
@@ -183,6 +182,22 @@ fn refuse_later_time(view: &View, all: &[Snapshot], time: Micros, agent_ahead: i
     }
     let last = Micros(last.saturating_sub(agent_ahead)).to_string();
     Err(ReplayError::AfterLast { cluster: view.cluster.to_string(), asked: time.to_string(), last })
+}
+
+/// The last of [`snapshots`], without reading the others.
+fn newest(view: &View) -> Result<Option<Snapshot>, HistoryError> {
+    let mut newest: Option<Snapshot> = None;
+    for part in view.snapshots.iter().rev() {
+        let snapshot = Snapshot::of(part)?;
+        if newest.as_ref().is_some_and(|newest| newest.incarnation != snapshot.incarnation) {
+            break;
+        }
+        if snapshot.unsettled == 0 {
+            return Ok(Some(snapshot));
+        }
+        newest.get_or_insert(snapshot);
+    }
+    Ok(newest)
 }
 
 /// Those that a replay may start from. One whose tree was ahead of the rows (it was taken under such load that no moment

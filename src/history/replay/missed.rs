@@ -10,7 +10,7 @@ use super::ranges::PathRanges;
 use super::rows::{ChangeRows, Key, Needs, Row};
 use super::scan::parts_by_position;
 use crate::history::error::HistoryError;
-use crate::history::gaps::{Gap, Interval, gaps_of, is_within};
+use crate::history::gaps::{Gap, Interval, gaps_of, is_within, scope_of};
 use crate::history::view::View;
 use crate::zk::ChangeKind;
 
@@ -112,14 +112,8 @@ impl Around<'_> {
     /// The greatest position whose rows may belong to what began before the moment: where the next gap of everything
     /// begins, nothing that was missed later can have been missed earlier.
     fn next_gap(&self, intervals: &[Interval]) -> i64 {
-        let Some(scope) = intervals.iter().filter(|interval| interval.is_data()).map(|interval| &interval.path).min()
-        else {
-            return i64::MAX;
-        };
-        if intervals.iter().any(|interval| !is_within(&interval.path, scope)) {
-            return i64::MAX;
-        }
-        let later = self.gaps.iter().filter(|gap| gap.path == *scope && !self.is_after_begin(gap));
+        let Some(scope) = scope_of(intervals) else { return i64::MAX };
+        let later = self.gaps.iter().filter(|gap| gap.path == scope && !self.is_after_begin(gap));
         later.map(|gap| gap.from_zxid).filter(|from| *from >= self.located.position).min().unwrap_or(i64::MAX)
     }
 

@@ -6,7 +6,7 @@ use arrow::array::Int32Array;
 
 use super::report::{Findings, HoleKind, Place, Progress, in_gap};
 use crate::history::error::HistoryError;
-use crate::history::gaps::{Gap, Interval};
+use crate::history::gaps::{Gap, Interval, scope_of};
 use crate::history::merge::Merge;
 use crate::history::replay::part_reader::part_numbers;
 use crate::history::replay::rows::{Needs, Row, column};
@@ -141,10 +141,9 @@ pub(super) struct Unseen<'a> {
 impl<'a> Unseen<'a> {
     pub(super) fn new(gaps: &'a [Gap], intervals: &[Interval]) -> Self {
         let mut began = BTreeMap::new();
-        let data = || intervals.iter().filter(|interval| interval.is_data());
         // Not those of single paths, which could not be read even before.
-        let scope = data().map(|interval| interval.path.len()).min();
-        for interval in data().filter(|interval| Some(interval.path.len()) == scope) {
+        let scope = scope_of(intervals);
+        for interval in intervals.iter().filter(|own| own.is_data() && Some(own.path.as_str()) == scope) {
             let first = began.entry(interval.incarnation).or_insert(interval.from_zxid);
             *first = interval.from_zxid.min(*first);
         }

@@ -208,8 +208,13 @@ impl Findings {
 }
 
 /// Whether a gap lets changes of a path between two positions go unseen.
-pub(super) fn in_gap(gaps: &[Gap], incarnation: i32, path: &str, (from, to): (i64, i64)) -> bool {
-    gaps.iter().any(|gap| {
+pub(super) fn in_gap<'a>(
+    gaps: impl IntoIterator<Item = &'a Gap>,
+    incarnation: i32,
+    path: &str,
+    (from, to): (i64, i64),
+) -> bool {
+    gaps.into_iter().any(|gap| {
         gap.incarnation == incarnation
             && gap.from_zxid <= to
             && gap.to_zxid.is_none_or(|end| from <= end)

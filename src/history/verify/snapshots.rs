@@ -193,9 +193,8 @@ impl Pair<'_> {
     /// Whether a gap between the snapshots took changes, or is still open: those of children may be among them.
     fn may_have_lost(&self, path: &str) -> bool {
         let between = (self.from.position, self.to.position);
-        let missed: Vec<Gap> =
-            self.gaps.iter().filter(|gap| gap.missed_at_least > 0 || gap.to_zxid.is_none()).cloned().collect();
-        in_gap(&missed, self.to.incarnation, path, between)
+        let takes = |gap: &&Gap| gap.missed_at_least > 0 || gap.to_zxid.is_none();
+        in_gap(self.gaps.iter().filter(takes), self.to.incarnation, path, between)
     }
 
     fn children(
