@@ -145,6 +145,9 @@ pub(super) fn bind(statement: &mut Statement, sql: &str, given: &Parameters, now
     }
     for (name, value) in given {
         if !declared.iter().any(|declaration| declaration.name == *name) {
+            if literals.contains_key(name) {
+                return Err(QueryError::Sql(format!("the parameter {name} follows from another: give that one")));
+            }
             literals.insert(name.clone(), literal(name, value)?);
         }
     }

@@ -78,6 +78,8 @@ fn errors_name_the_parameter() {
         (DECLARED, &[("path", "/".into()), ("since", "soon".into())], &["since: 'soon' is no moment"]),
         (DECLARED, &[("path", "/".into()), ("limit", "-1".into())], &["limit: '-1' is no whole number"]),
         (DECLARED, &[("path", "/".into()), ("only", "yes".into())], &["only: 'yes' is neither true nor false"]),
+        (DECLARED, &[("path", "/".into()), ("since", Value::Null)], &["since: null is no value", "leave it out"]),
+        (DECLARED, &[("path", "/".into()), ("since_zxid", Value::Integer(5))], &["since_zxid follows from another"]),
         (DECLARED, &[("path", "/".into()), ("sinc", "2h".into())], &["no parameter sinc", "mean since?"]),
         (DECLARED, &[("path", "/".into()), ("colour", "2h".into())], &["no parameter colour", "has limit, mark"]),
         ("SELECT 1", &[("a", Value::Null)], &["no parameter a: this statement has none"]),
