@@ -12,6 +12,7 @@
 //! Every query holds one View of each cluster for all its tables, so that they agree with each other; it runs on the
 //! engine's own threads, so that a heavy one does not delay what is being recorded; and it is bounded by [`Limits`].
 
+mod access;
 pub mod encode;
 mod engine;
 mod error;
@@ -22,7 +23,8 @@ mod read_only;
 pub(crate) mod tables;
 pub mod when;
 
-pub use engine::{Activity, Engine, Limits, Observer, QueryEvent, QueryStream, Sources};
+pub use access::{Access, AccessLimits, Values};
+pub use engine::{Activity, Described, Engine, Limits, Observer, QueryEvent, QueryStream, Session, Sources};
 pub use error::{ErrorKind, QueryError};
 pub use parameters::Parameters;
 pub use read_only::behind_comments;

@@ -1,3 +1,5 @@
 //! The doors: they translate between a protocol and the query engine, and hold no logic of their own.
 
 pub mod http;
+pub mod tls;
+pub mod users;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use datafusion::common::ParamValues;
 use datafusion::datasource::object_store::ObjectStoreUrl;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::{SQLOptions, SessionConfig, SessionState};
@@ -15,12 +16,15 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::object_store::memory::InMemory;
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::sql::parser::Statement;
 use futures::{FutureExt, Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, Sleep, timeout, timeout_at};
 
+use super::access::Access;
 use super::error::QueryError;
 use super::functions;
 use super::parameters::{self, Parameters};
@@ -202,6 +206,15 @@ impl Engine {
 
     /// As [`Engine::query`], with values for the statement's [parameters](super::parameters).
     pub async fn query_with(&self, sql: &str, parameters: Parameters) -> Result<QueryStream, QueryError> {
+        self.session(Access::full()).query(sql, parameters).await
+    }
+
+    /// Begins a session of its own: what is set in it stays in it.
+    pub fn session(&self, access: Access) -> Session {
+        Session { engine: self.clone(), access, state: self.inner.base.clone(), time_max: None }
+    }
+
+    async fn start(&self, ask: Ask) -> Result<QueryStream, QueryError> {
         let inner = &self.inner;
         let permit = match timeout(inner.limits.queue_wait_max, inner.permits.clone().acquire_owned()).await {
             Ok(Ok(permit)) => permit,
@@ -216,12 +229,13 @@ impl Engine {
         let Some(runtime) = &inner.runtime.0 else {
             return Err(QueryError::Internal("the engine is shutting down".to_owned()));
         };
-        let deadline = Instant::now() + inner.limits.time_max;
+        let time_max = ask.time_max;
+        let deadline = Instant::now() + time_max;
         let (schema_sender, schema) = oneshot::channel();
         let (sender, receiver) = mpsc::channel(BATCHES_WAITING_MAX);
-        let run = Run { inner: inner.clone(), sql: sql.to_owned(), parameters, deadline, permit };
+        let run = Run { inner: inner.clone(), ask, deadline, permit };
         let task = StopOnDrop(runtime.spawn(run.run(schema_sender, sender)).abort_handle());
-        let time_error = || QueryError::Time { seconds: inner.limits.time_max.as_secs() };
+        let time_error = || QueryError::Time { limit: time_max };
         let schema = match timeout_at(deadline, schema).await {
             Err(_) => return Err(time_error()),
             Ok(Err(_)) => return Err(QueryError::Internal("the query's task ended without a word".to_owned())),
@@ -231,39 +245,61 @@ impl Engine {
             schema,
             receiver,
             deadline: Box::pin(tokio::time::sleep_until(deadline)),
-            seconds_max: inner.limits.time_max.as_secs(),
+            time_max,
             done: false,
             _task: task,
         })
     }
 }
 
-/// Plans one read-only statement; refuses every other.
-async fn plan(
-    inner: &Arc<Inner>,
-    sql: &str,
-    parameters: &Parameters,
-) -> Result<(Arc<dyn datafusion::physical_plan::ExecutionPlan>, SessionState), QueryError> {
+/// One question to the engine, and on whose behalf.
+struct Ask {
+    access: Access,
+    /// The session's own state; the query adds its tables to a copy.
+    state: SessionState,
+    time_max: Duration,
+    question: Question,
+}
+
+enum Question {
+    /// As people write it, with `$name` parameters.
+    Text { sql: String, parameters: Parameters },
+    /// As a protocol has parsed it, with `$1` placeholders.
+    Statement { statement: Box<Statement>, values: ParamValues },
+}
+
+/// The session's state with tables over Views that are taken now.
+async fn with_views(inner: &Arc<Inner>, state: &SessionState, access: &Access) -> Result<SessionState, QueryError> {
     let sources = inner.sources.clone();
     let views = tokio::task::spawn_blocking(move || sources())
         .await
         .map_err(|error| QueryError::Internal(format!("cannot take a view of the history: {error}")))??;
+    let tables = Tables::new(views, inner.statistics.clone(), inner.base.clone(), access.values);
+    tables::with_tables(state, tables)
+        .map_err(|error| QueryError::from_datafusion(error, inner.limits.memory_bytes_max))
+}
+
+/// Plans one read-only statement; refuses every other.
+async fn plan(inner: &Arc<Inner>, ask: &Ask) -> Result<(Arc<dyn ExecutionPlan>, SessionState), QueryError> {
     let clean = |error| QueryError::from_datafusion(error, inner.limits.memory_bytes_max);
-    let state = tables::with_tables(&inner.base, Tables::new(views, inner.statistics.clone(), inner.base.clone()))
-        .map_err(clean)?;
-    // Before anything else is complained about: that it may not be done at all.
-    let dialect = state.config_options().sql_parser.dialect;
-    let mut statement = match state.sql_to_statement(sql, &dialect) {
-        Ok(statement) => match read_only::refused_statement(&statement) {
-            Some(refused) => return Err(read_only::error(&refused)),
-            None => statement,
-        },
-        Err(error) => {
-            return Err(read_only::refused_word(sql).map_or_else(|| clean(error), |refused| read_only::error(&refused)));
+    let state = with_views(inner, &ask.state, &ask.access).await?;
+    let logical = match &ask.question {
+        Question::Text { sql, parameters } => {
+            // Before anything else is complained about: that it may not be done at all.
+            let dialect = state.config_options().sql_parser.dialect;
+            let mut statement = state.sql_to_statement(sql, &dialect).map_err(|error| {
+                read_only::refused_word(sql).map_or_else(|| clean(error), |refused| read_only::error(&refused))
+            })?;
+            refuse_writing(&statement)?;
+            parameters::bind(&mut statement, sql, parameters, Micros::now())?;
+            logical(&state, statement).await.map_err(clean)?
+        }
+        Question::Statement { statement, values } => {
+            refuse_writing(statement)?;
+            let logical = logical(&state, statement.as_ref().clone()).await.map_err(clean)?;
+            logical.replace_params_with_values(values).map_err(clean)?
         }
     };
-    parameters::bind(&mut statement, sql, parameters, Micros::now())?;
-    let logical = state.statement_to_plan(statement).await.map_err(clean)?;
     // What decides: whatever the words were, a plan that would write does not run.
     let only_reads = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     only_reads.verify_plan(&logical).map_err(|error| match clean(error) {
@@ -274,11 +310,18 @@ async fn plan(
     Ok((physical, state))
 }
 
+fn refuse_writing(statement: &Statement) -> Result<(), QueryError> {
+    read_only::refused_statement(statement).map_or(Ok(()), |refused| Err(read_only::error(&refused)))
+}
+
+async fn logical(state: &SessionState, statement: Statement) -> Result<LogicalPlan, DataFusionError> {
+    state.statement_to_plan(statement).await
+}
+
 /// One query on the engine's threads.
 struct Run {
     inner: Arc<Inner>,
-    sql: String,
-    parameters: Parameters,
+    ask: Ask,
     deadline: Instant,
     permit: OwnedSemaphorePermit,
 }
@@ -294,13 +337,13 @@ type SchemaSender = oneshot::Sender<Result<SchemaRef, QueryError>>;
 
 impl Run {
     async fn run(self, schema_sender: SchemaSender, sender: mpsc::Sender<Message>) {
-        let Self { inner, sql, parameters, deadline, permit } = self;
+        let Self { inner, ask, deadline, permit } = self;
         let mut tally = Tally::start(inner.clone());
         let mut schema_sender = Some(schema_sender);
-        let work = answer(&inner, &sql, &parameters, &mut schema_sender, &sender, &mut tally.rows);
+        let work = answer(&inner, &ask, &mut schema_sender, &sender, &mut tally.rows);
         // A panic in a plan must become an error, or the answer would look like one that ended early.
         let outcome = match timeout_at(deadline, std::panic::AssertUnwindSafe(work).catch_unwind()).await {
-            Err(_) => Err(QueryError::Time { seconds: inner.limits.time_max.as_secs() }),
+            Err(_) => Err(QueryError::Time { limit: ask.time_max }),
             Ok(Err(_)) => Err(QueryError::Internal("the query panicked".to_owned())),
             Ok(Ok(outcome)) => outcome,
         };
@@ -324,18 +367,18 @@ impl Run {
 
 async fn answer(
     inner: &Arc<Inner>,
-    sql: &str,
-    parameters: &Parameters,
+    ask: &Ask,
     schema_sender: &mut Option<SchemaSender>,
     sender: &mpsc::Sender<Message>,
     rows: &mut u64,
 ) -> Result<(), QueryError> {
     let clean = |error| QueryError::from_datafusion(error, inner.limits.memory_bytes_max);
-    let (physical, state) = match plan(inner, sql, parameters).await {
+    let (physical, state) = match plan(inner, ask).await {
         // A folder that another process writes may have had a day exchanged since it was listed: look again, once.
-        Err(QueryError::History(error)) if is_missing_file(&error) => plan(inner, sql, parameters).await?,
+        Err(QueryError::History(error)) if is_missing_file(&error) => plan(inner, ask).await?,
         planned => planned?,
     };
+    let rows_max = ask.access.limits.rows_max.unwrap_or(u64::MAX).min(inner.limits.rows_max);
     let mut stream = execute_stream(physical, state.task_ctx()).map_err(clean)?;
     let schema = with_unique_names(&stream.schema());
     if let Some(schema_sender) = schema_sender.take() {
@@ -344,8 +387,8 @@ async fn answer(
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(clean)?;
         *rows += batch.num_rows() as u64;
-        if *rows > inner.limits.rows_max {
-            return Err(QueryError::Rows { rows: inner.limits.rows_max });
+        if *rows > rows_max {
+            return Err(QueryError::Rows { rows: rows_max });
         }
         let batch = RecordBatch::try_new_with_options(
             schema.clone(),
@@ -441,7 +484,7 @@ pub struct QueryStream {
     schema: SchemaRef,
     receiver: mpsc::Receiver<Message>,
     deadline: Pin<Box<Sleep>>,
-    seconds_max: u64,
+    time_max: Duration,
     done: bool,
     _task: StopOnDrop,
 }
@@ -474,7 +517,7 @@ impl Stream for QueryStream {
                 None => {
                     self.done = true;
                     Some(Err(match self.deadline.is_elapsed() || self.deadline.deadline() <= Instant::now() {
-                        true => QueryError::Time { seconds: self.seconds_max },
+                        true => QueryError::Time { limit: self.time_max },
                         false => QueryError::Internal("the query's task ended without a word".to_owned()),
                     }))
                 }
@@ -483,7 +526,7 @@ impl Stream for QueryStream {
         // Beside the task's own deadline: a plan that never yields cannot hold up its reader.
         if self.deadline.as_mut().poll_unpin(context).is_ready() {
             self.done = true;
-            return Poll::Ready(Some(Err(QueryError::Time { seconds: self.seconds_max })));
+            return Poll::Ready(Some(Err(QueryError::Time { limit: self.time_max })));
         }
         Poll::Pending
     }
@@ -520,6 +563,10 @@ fn base_state(limits: &Limits, spill_dir: &Path, cores: usize) -> Result<Session
     builder.scalar_functions().get_or_insert_default().extend(functions::all());
     Ok(builder.build())
 }
+
+mod session;
+
+pub use session::{Described, Session};
 
 #[cfg(test)]
 pub(crate) mod tests;

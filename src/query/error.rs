@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use datafusion::common::utils::datafusion_strsim::levenshtein;
 use datafusion::error::DataFusionError;
 
@@ -10,8 +12,8 @@ pub enum QueryError {
     #[error("{0}")]
     Sql(String),
 
-    #[error("query stopped after {seconds} s (limit time_max): narrow it by time, path or cluster")]
-    Time { seconds: u64 },
+    #[error("query stopped after {} s (limit time_max): narrow it by time, path or cluster", limit.as_secs_f64())]
+    Time { limit: Duration },
 
     #[error(
         "query stopped at {rows} rows (limit rows_max): aggregate, add LIMIT, or narrow it by time, path or cluster"

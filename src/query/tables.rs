@@ -33,6 +33,7 @@ use self::znodes::ZnodesTable;
 use crate::history::layout::Table;
 use crate::history::replay::At;
 use crate::history::view::View;
+use crate::query::access::Values;
 
 pub(super) use self::statistics::PartStatistics;
 
@@ -53,6 +54,8 @@ pub(super) struct Tables {
     statistics: Arc<PartStatistics>,
     /// Plans the views that are written in SQL.
     base: Arc<SessionState>,
+    #[expect(dead_code, reason = "withheld beneath every table")]
+    values: Values,
 }
 
 impl std::fmt::Debug for Tables {
@@ -62,9 +65,14 @@ impl std::fmt::Debug for Tables {
 }
 
 impl Tables {
-    pub(super) fn new(mut views: Vec<View>, statistics: Arc<PartStatistics>, base: SessionState) -> Self {
+    pub(super) fn new(
+        mut views: Vec<View>,
+        statistics: Arc<PartStatistics>,
+        base: SessionState,
+        values: Values,
+    ) -> Self {
         views.sort_by(|a, b| a.cluster.cmp(&b.cluster));
-        Self { views: views.into(), statistics, base: Arc::new(base) }
+        Self { views: views.into(), statistics, base: Arc::new(base), values }
     }
 
     fn parts(&self, table: Table) -> Arc<dyn TableProvider> {

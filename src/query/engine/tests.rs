@@ -120,7 +120,12 @@ fn gather(plan: &Arc<dyn ExecutionPlan>, pruned: &mut Pruned) {
 }
 
 async fn pruned(engine: &Engine, sql: &str) -> Pruned {
-    let (physical, state) = plan(&engine.inner, sql, &Parameters::new()).await.unwrap();
+    let (physical, state) = plan(
+        &engine.inner,
+        &engine.session(Access::full()).ask(Question::Text { sql: sql.to_owned(), parameters: Parameters::new() }),
+    )
+    .await
+    .unwrap();
     collect(physical.clone(), state.task_ctx()).await.unwrap();
     let mut pruned = Pruned::default();
     gather(&physical, &mut pruned);

@@ -1,0 +1,100 @@
+use std::time::Duration;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::ParamValues;
+use datafusion::config::ConfigOptions;
+use datafusion::execution::context::SessionState;
+use datafusion::sql::parser::Statement;
+
+use super::{Ask, Engine, QueryStream, Question, logical, refuse_writing, with_unique_names, with_views};
+use crate::query::access::Access;
+use crate::query::error::QueryError;
+use crate::query::parameters::Parameters;
+
+/// One client's stay: who it is, and what it has set. Holds no View between its queries.
+pub struct Session {
+    pub(super) engine: Engine,
+    pub(super) access: Access,
+    pub(super) state: SessionState,
+    pub(super) time_max: Option<Duration>,
+}
+
+/// What a statement will take and give, known without running it.
+#[derive(Clone, Debug)]
+pub struct Described {
+    /// The columns; their names are unique.
+    pub schema: SchemaRef,
+    /// The placeholders `$1`, `$2` … in order; `None` where nothing tells the type.
+    pub parameters: Vec<Option<DataType>>,
+}
+
+impl Session {
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Bounds the time of each of this session's queries, beside the engine's and the user's own bound.
+    pub fn set_time_max(&mut self, time_max: Option<Duration>) {
+        self.time_max = time_max;
+    }
+
+    /// The longest that a query of this session may take.
+    pub fn time_max(&self) -> Duration {
+        let bounds = [self.time_max, self.access.limits.time_max];
+        bounds.into_iter().flatten().fold(self.engine.limits().time_max, Duration::min)
+    }
+
+    /// What DataFusion is told of this session, its time zone among it. Nothing here reaches another session.
+    pub fn options_mut(&mut self) -> &mut ConfigOptions {
+        self.state.config_mut().options_mut()
+    }
+
+    /// Starts one read-only statement with `$name` parameters; see [`Engine::query_with`].
+    pub async fn query(&self, sql: &str, parameters: Parameters) -> Result<QueryStream, QueryError> {
+        self.start(Question::Text { sql: sql.to_owned(), parameters }).await
+    }
+
+    /// Starts one read-only statement that is parsed already, its placeholders `$1` … filled with `values`.
+    pub async fn run(&self, statement: Statement, values: ParamValues) -> Result<QueryStream, QueryError> {
+        self.start(Question::Statement { statement: Box::new(statement), values }).await
+    }
+
+    /// Plans a statement without running it.
+    pub async fn describe(&self, statement: Statement) -> Result<Described, QueryError> {
+        refuse_writing(&statement)?;
+        let inner = &self.engine.inner;
+        let clean = |error| QueryError::from_datafusion(error, inner.limits.memory_bytes_max);
+        let state = with_views(inner, &self.state, &self.access).await?;
+        let plan = logical(&state, statement).await.map_err(clean)?;
+        let mut numbered: Vec<(usize, Option<DataType>)> = Vec::new();
+        for (name, kind) in plan.get_parameter_types().map_err(clean)? {
+            let number = name.trim_start_matches('$').parse().ok().filter(|number| *number > 0);
+            let number: usize =
+                number.ok_or_else(|| QueryError::Sql(format!("{name} is no placeholder: they are $1, $2 …")))?;
+            numbered.push((number, kind));
+        }
+        let count = numbered.iter().map(|(number, _)| *number).max().unwrap_or(0);
+        if count > PLACEHOLDERS_MAX {
+            return Err(QueryError::Sql(format!("${count} is too many parameters: the most is ${PLACEHOLDERS_MAX}")));
+        }
+        let mut parameters = vec![None; count];
+        for (number, kind) in numbered {
+            if let Some(slot) = parameters.get_mut(number - 1) {
+                *slot = kind;
+            }
+        }
+        let schema = with_unique_names(&std::sync::Arc::new(plan.schema().as_arrow().clone()));
+        Ok(Described { schema, parameters })
+    }
+
+    async fn start(&self, question: Question) -> Result<QueryStream, QueryError> {
+        self.engine.start(self.ask(question)).await
+    }
+
+    pub(super) fn ask(&self, question: Question) -> Ask {
+        Ask { access: self.access.clone(), state: self.state.clone(), time_max: self.time_max(), question }
+    }
+}
+
+/// The protocol counts parameters in 16 bits.
+const PLACEHOLDERS_MAX: usize = 65_535;
