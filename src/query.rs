@@ -10,7 +10,8 @@
 //! only object store is an empty one, and the parts are opened by [`crate::history::part::Part`], not by path.
 //!
 //! Every query holds one View of each cluster for all its tables, so that they agree with each other; it runs on the
-//! engine's own threads, so that a heavy one does not delay what is being recorded; and it is bounded by [`Limits`].
+//! engine's own threads, so that a heavy one does not delay what is being recorded; it is bounded by [`Limits`]; and once
+//! nobody waits for it, or its time is over, it ends inside whatever operator it is in (`stop.rs`).
 
 mod access;
 pub mod encode;
@@ -20,6 +21,7 @@ mod functions;
 pub mod library;
 pub mod parameters;
 mod read_only;
+mod stop;
 pub(crate) mod tables;
 pub mod when;
 

@@ -29,6 +29,7 @@ use super::error::QueryError;
 use super::functions;
 use super::parameters::{self, Parameters};
 use super::read_only;
+use super::stop::{self, Stop};
 use super::tables::{self, PartStatistics, Tables};
 use crate::history::error::HistoryError;
 use crate::history::view::View;
@@ -233,8 +234,9 @@ impl Engine {
         let deadline = Instant::now() + time_max;
         let (schema_sender, schema) = oneshot::channel();
         let (sender, receiver) = mpsc::channel(BATCHES_WAITING_MAX);
+        let stop = ask.stop.clone();
         let run = Run { inner: inner.clone(), ask, deadline, permit };
-        let task = StopOnDrop(runtime.spawn(run.run(schema_sender, sender)).abort_handle());
+        let task = StopOnDrop(stop, runtime.spawn(run.run(schema_sender, sender)).abort_handle());
         let time_error = || QueryError::Time { limit: time_max };
         let schema = match timeout_at(deadline, schema).await {
             Err(_) => return Err(time_error()),
@@ -259,6 +261,7 @@ struct Ask {
     state: SessionState,
     time_max: Duration,
     question: Question,
+    stop: Stop,
 }
 
 enum Question {
@@ -307,7 +310,7 @@ async fn plan(inner: &Arc<Inner>, ask: &Ask) -> Result<(Arc<dyn ExecutionPlan>, 
         other => other,
     })?;
     let physical = state.create_physical_plan(&logical).await.map_err(clean)?;
-    Ok((physical, state))
+    Ok((stop::stoppable(&physical, &ask.stop).map_err(clean)?, state))
 }
 
 fn refuse_writing(statement: &Statement) -> Result<(), QueryError> {
@@ -343,7 +346,10 @@ impl Run {
         let work = answer(&inner, &ask, &mut schema_sender, &sender, &mut tally.rows);
         // A panic in a plan must become an error, or the answer would look like one that ended early.
         let outcome = match timeout_at(deadline, std::panic::AssertUnwindSafe(work).catch_unwind()).await {
-            Err(_) => Err(QueryError::Time { limit: ask.time_max }),
+            Err(_) => {
+                ask.stop.now();
+                Err(QueryError::Time { limit: ask.time_max })
+            }
             Ok(Err(_)) => Err(QueryError::Internal("the query panicked".to_owned())),
             Ok(Ok(outcome)) => outcome,
         };
@@ -471,11 +477,12 @@ impl Drop for Tally {
     }
 }
 
-struct StopOnDrop(tokio::task::AbortHandle);
+struct StopOnDrop(Stop, tokio::task::AbortHandle);
 
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
-        self.0.abort();
+        self.0.now();
+        self.1.abort();
     }
 }
 

@@ -10,6 +10,7 @@ use super::{Ask, Engine, QueryStream, Question, logical, refuse_writing, with_un
 use crate::query::access::Access;
 use crate::query::error::QueryError;
 use crate::query::parameters::Parameters;
+use crate::query::stop::Stop;
 
 /// One client's stay: who it is, and what it has set. Holds no View between its queries.
 pub struct Session {
@@ -92,7 +93,13 @@ impl Session {
     }
 
     pub(super) fn ask(&self, question: Question) -> Ask {
-        Ask { access: self.access.clone(), state: self.state.clone(), time_max: self.time_max(), question }
+        Ask {
+            access: self.access.clone(),
+            state: self.state.clone(),
+            time_max: self.time_max(),
+            question,
+            stop: Stop::default(),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 pub(crate) mod fixture;
 mod moments;
+mod stopping;
 
 use std::sync::Arc;
 use std::time::Duration;
