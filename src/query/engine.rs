@@ -146,6 +146,9 @@ impl Drop for Threads {
 /// How long the end of a query that reached its deadline waits for its reader.
 const LAST_WORD_WAIT_MAX: Duration = Duration::from_secs(1);
 
+/// How far the query threads stand back: a tenth of the processor where both want all of it.
+const QUERY_NICENESS: i32 = 10;
+
 /// Batches that may wait between a query and its reader.
 const BATCHES_WAITING_MAX: usize = 2;
 
@@ -156,6 +159,7 @@ impl Engine {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(cores)
             .thread_name("zktrail-query")
+            .on_thread_start(yield_to_recording)
             .enable_time()
             .build()
             .map_err(|error| QueryError::Internal(format!("cannot start the query threads: {error}")))?;
@@ -252,6 +256,12 @@ impl Engine {
             _task: task,
         })
     }
+}
+
+/// Lets every other thread of the process go first: what is being recorded must not wait for a query.
+fn yield_to_recording() {
+    // Linux counts niceness by thread. Where it may not be set, queries only compete as equals.
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), QUERY_NICENESS);
 }
 
 /// One question to the engine, and on whose behalf.
