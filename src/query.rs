@@ -14,6 +14,7 @@
 //! nobody waits for it, or its time is over, it ends inside whatever operator it is in (`stop.rs`).
 
 mod access;
+mod amplify;
 pub mod encode;
 mod engine;
 mod error;

@@ -25,6 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, Sleep, timeout, timeout_at};
 
 use super::access::Access;
+use super::amplify;
 use super::error::QueryError;
 use super::functions;
 use super::parameters::{self, Parameters};
@@ -260,8 +261,12 @@ impl Engine {
 
 /// Lets every other thread of the process go first: what is being recorded must not wait for a query.
 fn yield_to_recording() {
-    // Linux counts niceness by thread. Where it may not be set, queries only compete as equals.
-    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), QUERY_NICENESS);
+    // Linux counts niceness by thread. Where it cannot be set, queries only compete as equals.
+    let link = std::fs::read_link("/proc/thread-self").ok();
+    let thread = link.as_deref().and_then(Path::file_name).and_then(|name| name.to_str()?.parse().ok());
+    if let Some(thread) = thread.and_then(rustix::process::Pid::from_raw) {
+        let _ = rustix::process::setpriority_process(Some(thread), QUERY_NICENESS);
+    }
 }
 
 /// One question to the engine, and on whose behalf.
@@ -578,7 +583,7 @@ fn base_state(limits: &Limits, spill_dir: &Path, cores: usize) -> Result<Session
         .with_table_factories(HashMap::new())
         .with_file_formats(Vec::new());
     builder.scalar_functions().get_or_insert_default().extend(functions::all());
-    Ok(builder.build())
+    Ok(amplify::bound(builder).build())
 }
 
 mod session;

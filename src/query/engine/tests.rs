@@ -1,3 +1,4 @@
+mod amplification;
 pub(crate) mod fixture;
 mod moments;
 mod stopping;
