@@ -20,6 +20,7 @@ mod functions;
 pub mod library;
 pub mod parameters;
 mod read_only;
+mod shown;
 pub(crate) mod tables;
 pub mod when;
 
@@ -28,6 +29,7 @@ pub use engine::{Activity, Described, Engine, Limits, Observer, QueryEvent, Quer
 pub use error::{ErrorKind, QueryError};
 pub use parameters::Parameters;
 pub use read_only::behind_comments;
+pub use shown::statement_to_show;
 pub use tables::{FUNCTIONS as TABLE_FUNCTIONS, NAMES as TABLES};
 
 #[cfg(test)]
