@@ -2,8 +2,8 @@
 //! dataset for every route; a route only says where the rows come from (`superset/sources/`).
 //!
 //! Templates are what Superset exports, with `@{…}` for what differs. Each place is replaced by a quoted text, which
-//! is right in YAML and in JSON alike. UUIDs follow from the bundle's name and route: a second import of the same
-//! bundle changes what the first made, and two bundles do not meet.
+//! is right in YAML and in JSON alike. UUIDs follow from the bundle's name and route: a later import meets what an earlier
+//! one made, and two bundles do not meet.
 
 use std::io::{Cursor, Write};
 
@@ -60,10 +60,9 @@ impl Bundle {
     /// The bundle's files: path and text.
     pub(super) fn files(&self) -> Result<Vec<(String, String)>, BundleError> {
         let time = chrono::Utc::now().format("%Y-%m-%dT%H:%M:%SZ");
-        let mut files = vec![(
-            "zktrail/metadata.yaml".to_owned(),
-            format!("version: 1.0.0\ntype: Dashboard\ntimestamp: '{time}'\n"),
-        )];
+        // Without a type both the import of dashboards and that of assets, which alone updates charts, take it.
+        let metadata = format!("version: 1.0.0\ntimestamp: '{time}'\n");
+        let mut files = vec![("zktrail/metadata.yaml".to_owned(), metadata)];
         let groups =
             [("databases", DATABASES), ("datasets/zktrail", DATASETS), ("charts", CHARTS), ("dashboards", DASHBOARDS)];
         for (folder, templates) in groups {

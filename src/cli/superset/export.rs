@@ -14,7 +14,8 @@ use crate::config::Config;
 /// Write the dashboard "ZooKeeper history" as a bundle that Superset imports
 ///
 /// It holds a database connection, datasets, charts and the dashboard. Import it in Superset under Dashboards, or with
-/// POST /api/v1/dashboard/import/. A bundle of the same --name and --route that is imported again updates what is there.
+/// POST /api/v1/dashboard/import/. Once imported, that renews the dashboard alone; POST /api/v1/assets/import/ (form
+/// field `bundle`) renews everything that a bundle of the same --name and --route had brought.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -1,6 +1,7 @@
 """Talks to Superset's REST API as a user's script would: log in, CSRF token, import, data of charts.
 
 superset_api.py URL import ZIP           the database's password, if any, in the variable DATABASE_PASSWORD
+superset_api.py URL renew ZIP            imports it as assets: everything that is there already is overwritten
 superset_api.py URL charts TITLE         the data of every chart of a dashboard, by its saved query context, as JSON
 superset_api.py URL get PATH             any answer as JSON
 superset_api.py URL post|put|delete PATH [JSON]
@@ -33,13 +34,13 @@ def checked(answer):
     return answer.json()
 
 
-def import_bundle(session, url, path):
+def import_bundle(session, url, path, to="dashboard", field="formData"):
     form = {"overwrite": "true"}
     if password := os.environ.get("DATABASE_PASSWORD"):
         form["passwords"] = json.dumps({"databases/zktrail.yaml": password})
     with open(path, "rb") as bundle:
-        files = {"formData": ("bundle.zip", bundle, "application/zip")}
-        return checked(session.post(f"{url}/api/v1/dashboard/import/", data=form, files=files, timeout=120))
+        files = {field: ("bundle.zip", bundle, "application/zip")}
+        return checked(session.post(f"{url}/api/v1/{to}/import/", data=form, files=files, timeout=120))
 
 
 def dashboard_id(session, url, title):
@@ -68,6 +69,8 @@ def main():
     session = log_in(url)
     if verb == "import":
         answer = import_bundle(session, url, rest[0])
+    elif verb == "renew":
+        answer = import_bundle(session, url, rest[0], "assets", "bundle")
     elif verb == "charts":
         answer = charts(session, url, rest[0])
     else:
