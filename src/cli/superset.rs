@@ -3,6 +3,7 @@
 mod bundle;
 mod export;
 mod route;
+mod sync;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -20,11 +21,13 @@ pub struct SupersetArgs {
 #[derive(Debug, Subcommand)]
 enum Command {
     Export(export::ExportArgs),
+    Sync(sync::SyncArgs),
 }
 
 pub(super) fn run(args: SupersetArgs) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Export(args) => export::run(&args),
+        Command::Sync(args) => sync::run(args),
     }
 }
 
