@@ -2,6 +2,7 @@
 
 mod agent;
 mod check;
+mod clients;
 mod clock;
 mod demo;
 mod disk;
