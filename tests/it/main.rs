@@ -17,6 +17,7 @@ mod prometheus;
 mod proxy;
 mod queries;
 mod readers;
+mod reading;
 mod reconnect;
 mod servers;
 mod slt;

@@ -71,7 +71,8 @@ async fn facts(agent: &Agent) -> Result<Value> {
         async move { agent.sql(&sql).await?.into_iter().next().with_context(|| format!("{sql} answers no row")) }
     };
     let changes = agent.sql_integer("SELECT count(*) FROM changes").await?;
-    let middle = row(&format!("SELECT time, position FROM changes ORDER BY seq LIMIT 1 OFFSET {}", changes / 2)).await?;
+    let middle =
+        row(&format!("SELECT time, position FROM changes ORDER BY seq LIMIT 1 OFFSET {}", changes / 2)).await?;
     let time = middle["time"].as_str().context("time is text")?.to_owned();
     let position = middle["position"].as_i64().context("position is a number")?;
     let last = agent.sql_integer("SELECT max(position) FROM changes").await?;

@@ -35,7 +35,13 @@ impl Postgresql {
         give_away(folder.path())?;
         give_away(&password_file)?;
         let mut command = unprivileged(&initdb);
-        command.args(["--username=administrator", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]);
+        command.args([
+            "--username=administrator",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+        ]);
         command.arg("--pwfile").arg(&password_file).arg("--pgdata").arg(&data);
         let output = command.output()?;
         ensure!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));

@@ -102,7 +102,8 @@ pub async fn run(client: &ClientKind, settings: &Path) -> Result<Report> {
         let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
         ensure!(text("client") == client.name, "{} calls itself {}", client.name, line["client"]);
         if let Some(versions) = line["versions"].as_object() {
-            let versions = versions.iter().map(|(name, version)| (name.clone(), version.as_str().unwrap_or("").to_owned()));
+            let versions =
+                versions.iter().map(|(name, version)| (name.clone(), version.as_str().unwrap_or("").to_owned()));
             report.versions.extend(versions);
             continue;
         }
