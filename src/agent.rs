@@ -45,6 +45,8 @@ use crate::lens::ValuePolicy;
 use crate::metrics::{Metrics, QueryOutcome, Subtrees};
 use crate::query::{Engine, ErrorKind, Limits, Observer, QueryEvent};
 use crate::serve::http::{self, AppState, Hosts, Readiness, SnapshotRefused};
+use crate::serve::pg::{self, ConnectionEvent, PgState};
+use crate::serve::users::Users;
 
 pub use self::supervisor::watch_config;
 
@@ -61,11 +63,18 @@ pub async fn run(config: Config) -> anyhow::Result<bool> {
     run_until(config, signalled, |_| ()).await
 }
 
-/// As [`run`], until `end` completes. `ready` hears where HTTP answers, if it does, as soon as it does.
+/// Where the doors are that are open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doors {
+    pub http: Option<std::net::SocketAddr>,
+    pub postgres: Option<std::net::SocketAddr>,
+}
+
+/// As [`run`], until `end` completes. `ready` hears where the doors are, as soon as they are open.
 pub async fn run_until(
     config: Config,
     end: impl Future<Output = ()>,
-    ready: impl FnOnce(Option<std::net::SocketAddr>),
+    ready: impl FnOnce(Doors),
 ) -> anyhow::Result<bool> {
     let layout = Layout::new(&config.data_dir);
     let key = hash_key::load_or_create(&layout)?;
@@ -83,6 +92,11 @@ pub async fn run_until(
         None => None,
     };
     let bound = listener.as_ref().map(tokio::net::TcpListener::local_addr).transpose()?;
+    let postgres = match config.postgres.address() {
+        Some(address) => Some(pg::bind(address).await?),
+        None => None,
+    };
+    let postgres_bound = postgres.as_ref().map(tokio::net::TcpListener::local_addr).transpose()?;
     let door = match bound {
         Some(address) => Some(OpenDoor::open(layout.dir(), address).context("the agent's token")?),
         None => None,
@@ -136,6 +150,14 @@ pub async fn run_until(
     }
     helpers.spawn(measure_disk(layout.clone(), config.retention.free_space_floor, metrics.clone(), stopped.clone()));
 
+    let (close_postgres, postgres_closed) = oneshot::channel::<()>();
+    let postgres_served = postgres.zip(postgres_bound).map(|(listener, address)| {
+        let state = pg_state(engine.clone(), &metrics, config.postgres_connections);
+        tracing::info!(%address, "PostgreSQL: psql -h {} -p {} {}", address.ip(), address.port(), pg::DATABASE);
+        tokio::spawn(pg::serve(listener, state, async {
+            let _ = postgres_closed.await;
+        }))
+    });
     let (close, closed) = oneshot::channel::<()>();
     let served = listener.zip(bound).map(|(listener, address)| {
         let token = door.as_ref().map(|open| open.door.token.clone()).unwrap_or_default();
@@ -149,7 +171,7 @@ pub async fn run_until(
         tracing::info!(cluster = name, servers = servers.join(","), scope, "recording into {}", layout.dir().display());
     }
 
-    ready(bound);
+    ready(Doors { http: bound, postgres: postgres_bound });
     wait_for_end(&mut supervisors, &status, end).await?;
     tracing::info!("stopping: draining, flushing");
     let _ = stop.send(true);
@@ -157,7 +179,10 @@ pub async fn run_until(
     while let Some(ended) = supervisors.join_next().await {
         in_order &= ended.unwrap_or(false);
     }
-    drop(close);
+    drop((close, close_postgres));
+    if let Some(served) = postgres_served {
+        let _ = tokio::time::timeout(Duration::from_secs(2), served).await;
+    }
     if let Some(served) = served {
         // A query that is still being answered must not keep the process.
         let _ = tokio::time::timeout(Duration::from_secs(2), served).await;
@@ -257,6 +282,24 @@ fn retention(config: &Config) -> RetentionSettings {
         days_max: u32::try_from(days).unwrap_or(u32::MAX),
         bytes_max: config.retention.bytes_max.unwrap_or(u64::MAX),
         ..RetentionSettings::default()
+    }
+}
+
+fn pg_state(engine: Engine, metrics: &Metrics, connections_max: usize) -> PgState {
+    let metrics = metrics.clone();
+    PgState {
+        engine,
+        users: Users::nobody_listed(),
+        tls: None,
+        tls_required: false,
+        connections_max,
+        access_log: Arc::new(|_| ()),
+        connections: Arc::new(move |event| match event {
+            ConnectionEvent::Opened => metrics.postgres_opened(),
+            ConnectionEvent::Closed => metrics.postgres_closed(),
+            ConnectionEvent::Refused => metrics.postgres_refused(),
+        }),
+        version: env!("CARGO_PKG_VERSION"),
     }
 }
 

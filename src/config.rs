@@ -37,6 +37,9 @@ pub struct Config {
     /// At least one, names unique.
     pub ensembles: Vec<EnsembleConfig>,
     pub http: ListenAddr,
+    pub postgres: ListenAddr,
+    /// Sessions of the PostgreSQL door that may be open at once.
+    pub postgres_connections: usize,
     pub log: LogConfig,
     pub flush: FlushConfig,
     pub retention: RetentionConfig,

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder, core::Collector,
 };
 
@@ -65,6 +65,8 @@ struct Inner {
     queries: IntCounterVec,
     queries_running: IntGauge,
     query_seconds: Histogram,
+    postgres_connections: IntGauge,
+    postgres_refused: IntCounter,
     disk_free_bytes: IntGauge,
     disk_floor_bytes: IntGauge,
 }
@@ -90,6 +92,8 @@ impl Metrics {
             queries,
             queries_running: int_gauges(&registry, &names::QUERIES_RUNNING)?.with_label_values(none),
             query_seconds: histograms(&registry, &names::QUERY_SECONDS)?.with_label_values(none),
+            postgres_connections: int_gauges(&registry, &names::POSTGRES_CONNECTIONS)?.with_label_values(none),
+            postgres_refused: int_counters(&registry, &names::POSTGRES_REFUSED)?.with_label_values(none),
             disk_free_bytes: int_gauges(&registry, &names::DISK_FREE_BYTES)?.with_label_values(none),
             disk_floor_bytes: int_gauges(&registry, &names::DISK_FLOOR_BYTES)?.with_label_values(none),
             registry,
@@ -117,6 +121,21 @@ impl Metrics {
         self.0.queries_running.dec();
         self.0.queries.with_label_values(&[outcome.as_str()]).inc();
         self.0.query_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A session of the PostgreSQL door is open.
+    pub fn postgres_opened(&self) {
+        self.0.postgres_connections.inc();
+    }
+
+    /// A session of the PostgreSQL door has ended.
+    pub fn postgres_closed(&self) {
+        self.0.postgres_connections.dec();
+    }
+
+    /// A connection to the PostgreSQL door was one too many.
+    pub fn postgres_refused(&self) {
+        self.0.postgres_refused.inc();
     }
 
     /// Free bytes of the disk that holds the history, and how many must stay free.

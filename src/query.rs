@@ -25,10 +25,15 @@ pub mod when;
 
 pub use access::{Access, AccessLimits, Values};
 pub use engine::{Activity, Described, Engine, Limits, Observer, QueryEvent, QueryStream, Session, Sources};
-pub use error::{ErrorKind, QueryError};
+pub use error::{ErrorKind, Fault, QueryError};
 pub use parameters::Parameters;
-pub use read_only::behind_comments;
-pub use tables::{FUNCTIONS as TABLE_FUNCTIONS, NAMES as TABLES};
+pub use read_only::{behind_comments, error as refuse_writing_word};
+pub use tables::{FUNCTIONS as TABLE_FUNCTIONS, NAMES as TABLES, PgActivity, PgFacts, PgSetting};
+
+/// Words for an error of the parser, as for every other.
+pub fn parse_error(error: datafusion::error::DataFusionError) -> QueryError {
+    QueryError::from_datafusion(error, 0)
+}
 
 #[cfg(test)]
 pub(crate) use engine::tests::fixture;

@@ -15,6 +15,9 @@ const FLUSH_BYTES: u64 = 64 << 20;
 const RETENTION_AGE: Duration = Duration::from_secs(90 * 86_400);
 const RETENTION_BYTES: u64 = 50_000_000_000;
 const FREE_SPACE_FLOOR: f64 = 0.05;
+const POSTGRES_CONNECTIONS: u64 = 100;
+/// Above this, a process runs out of files.
+const POSTGRES_CONNECTIONS_MAX: usize = 10_000;
 const SUBTREES_MAX: u64 = 100;
 /// Above this, one process's metrics are more than a scrape bears.
 const SUBTREES_MAX_MAX: u64 = 10_000;
@@ -59,6 +62,8 @@ pub(super) fn resolve(mut levels: [AgentFlags; 3], environment: &Environment) ->
         data_dir: levels.iter().find_map(|l| l.data_dir.clone()).unwrap_or_else(|| PathBuf::from(Config::DATA_DIR)),
         ensembles,
         http: levels.iter().find_map(|l| l.http).unwrap_or(ListenAddr::HTTP),
+        postgres: levels.iter().find_map(|l| l.postgres).unwrap_or(ListenAddr::POSTGRES),
+        postgres_connections: postgres_connections(&levels)?,
         log: LogConfig {
             level: levels.iter().find_map(|l| l.log_level).unwrap_or(LogLevel::Info),
             format: levels.iter().find_map(|l| l.log_format).unwrap_or(LogFormat::Human),
@@ -233,6 +238,17 @@ fn auth(name: &str, levels: &[AgentFlags; 3], environment: &Environment) -> Resu
         return Ok(auths);
     }
     Ok(Vec::new())
+}
+
+fn postgres_connections(levels: &[AgentFlags; 3]) -> Result<usize, ConfigError> {
+    let max = levels.iter().find_map(|l| l.postgres_connections).map_or(POSTGRES_CONNECTIONS, |v| v.0);
+    match usize::try_from(max) {
+        Ok(max) if max <= POSTGRES_CONNECTIONS_MAX => Ok(max),
+        _ => {
+            let value = max.to_string();
+            Err(ConfigError::OutOfBounds { key: "postgres_connections", value, bounds: "1 to 10000" })
+        }
+    }
 }
 
 fn subtrees(levels: &[AgentFlags; 3]) -> Result<(Vec<String>, usize), ConfigError> {

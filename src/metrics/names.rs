@@ -123,4 +123,8 @@ metrics! {
         "How long queries took, also refused ones."
     QUERIES_RUNNING "queries_running" []
         "Queries that run now."
+    POSTGRES_CONNECTIONS "postgres_connections" []
+        "Sessions of the PostgreSQL door that are open."
+    POSTGRES_REFUSED "postgres_refused_total" []
+        "Connections to the PostgreSQL door that were refused because too many were open."
 }

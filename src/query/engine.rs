@@ -25,11 +25,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, Sleep, timeout, timeout_at};
 
 use super::access::Access;
-use super::error::QueryError;
+use super::error::{Fault, QueryError};
 use super::functions;
 use super::parameters::{self, Parameters};
 use super::read_only;
-use super::tables::{self, PartStatistics, Tables};
+use super::tables::{self, PartStatistics, PgFacts, Postgres, Tables};
 use crate::history::error::HistoryError;
 use crate::history::view::View;
 use crate::zk::Micros;
@@ -121,6 +121,8 @@ struct Inner {
     counters: Counters,
     runtime: Threads,
     observer: std::sync::OnceLock<Observer>,
+    /// Made for the first session that asks.
+    postgres: tokio::sync::OnceCell<Postgres>,
 }
 
 impl Inner {
@@ -170,6 +172,7 @@ impl Engine {
             counters: Counters::default(),
             runtime: Threads(Some(runtime)),
             observer: std::sync::OnceLock::new(),
+            postgres: tokio::sync::OnceCell::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -211,7 +214,21 @@ impl Engine {
 
     /// Begins a session of its own: what is set in it stays in it.
     pub fn session(&self, access: Access) -> Session {
-        Session { engine: self.clone(), access, state: self.inner.base.clone(), time_max: None }
+        let schemas = Arc::new([]);
+        Session { engine: self.clone(), access, state: self.inner.base.clone(), time_max: None, schemas }
+    }
+
+    /// As [`Engine::session`], with the catalog and the functions that PostgreSQL's clients look for.
+    pub async fn postgres_session(&self, access: Access, facts: PgFacts) -> Result<Session, QueryError> {
+        let inner = &self.inner;
+        let clean = |error| QueryError::from_datafusion(error, inner.limits.memory_bytes_max);
+        let make = || async {
+            let tables = Tables::new(Vec::new(), inner.statistics.clone(), inner.base.clone(), access.values);
+            Postgres::new(&inner.base, &tables).await
+        };
+        let postgres = inner.postgres.get_or_try_init(make).await.map_err(clean)?;
+        let (state, schemas) = postgres.session(facts).map_err(clean)?;
+        Ok(Session { engine: self.clone(), access, state, time_max: None, schemas })
     }
 
     async fn start(&self, ask: Ask) -> Result<QueryStream, QueryError> {
@@ -257,6 +274,7 @@ struct Ask {
     access: Access,
     /// The session's own state; the query adds its tables to a copy.
     state: SessionState,
+    schemas: session::Schemas,
     time_max: Duration,
     question: Question,
 }
@@ -269,20 +287,25 @@ enum Question {
 }
 
 /// The session's state with tables over Views that are taken now.
-async fn with_views(inner: &Arc<Inner>, state: &SessionState, access: &Access) -> Result<SessionState, QueryError> {
+async fn with_views(
+    inner: &Arc<Inner>,
+    state: &SessionState,
+    access: &Access,
+    schemas: &session::Schemas,
+) -> Result<SessionState, QueryError> {
     let sources = inner.sources.clone();
     let views = tokio::task::spawn_blocking(move || sources())
         .await
         .map_err(|error| QueryError::Internal(format!("cannot take a view of the history: {error}")))??;
     let tables = Tables::new(views, inner.statistics.clone(), inner.base.clone(), access.values);
-    tables::with_tables(state, tables)
+    tables::with_tables(state, tables, schemas)
         .map_err(|error| QueryError::from_datafusion(error, inner.limits.memory_bytes_max))
 }
 
 /// Plans one read-only statement; refuses every other.
 async fn plan(inner: &Arc<Inner>, ask: &Ask) -> Result<(Arc<dyn ExecutionPlan>, SessionState), QueryError> {
     let clean = |error| QueryError::from_datafusion(error, inner.limits.memory_bytes_max);
-    let state = with_views(inner, &ask.state, &ask.access).await?;
+    let state = with_views(inner, &ask.state, &ask.access, &ask.schemas).await?;
     let logical = match &ask.question {
         Question::Text { sql, parameters } => {
             // Before anything else is complained about: that it may not be done at all.
@@ -303,7 +326,9 @@ async fn plan(inner: &Arc<Inner>, ask: &Ask) -> Result<(Arc<dyn ExecutionPlan>, 
     // What decides: whatever the words were, a plan that would write does not run.
     let only_reads = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     only_reads.verify_plan(&logical).map_err(|error| match clean(error) {
-        QueryError::Sql(text) => QueryError::Sql(format!("{text}. {}", read_only::WHAT_THERE_IS)),
+        QueryError::Sql(text) | QueryError::Named { text, .. } => {
+            QueryError::Named { fault: Fault::ReadOnly, text: format!("{text}. {}", read_only::WHAT_THERE_IS) }
+        }
         other => other,
     })?;
     let physical = state.create_physical_plan(&logical).await.map_err(clean)?;

@@ -13,9 +13,10 @@ mod table;
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use self::allowed::{ALLOWED, ALLOWED_ON_POSTGRESQL};
+use self::certificates::Certificates;
 use self::features::{CLIENTS, ClientKind, FEATURES, Interpreter, REPLAYED};
 use self::history::History;
 use self::postgresql::Postgresql;
@@ -26,6 +27,7 @@ const CONNECTIONS_MAX: usize = 20;
 const USER: &str = "reader";
 const PASSWORD: &str = "a reader's password";
 const DATABASE: &str = "zktrail";
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/clients.md");
 
 /// Whatever fails at our door for no fault of ours fails here too, and the suite itself is right.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,6 +61,60 @@ async fn clients_suite_holds_a_real_postgresql() -> Result<()> {
     programs::python_output(Interpreter::Clients, "load_postgresql.py", &arguments).await?;
     let reports = run_all(&settings).await?;
     judge(&reports, ALLOWED_ON_POSTGRESQL)
+}
+
+/// The door that people connect to. `ZKTRAIL_WRITE_DOCS=1` writes docs/clients.md anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_get_what_the_table_says() -> Result<()> {
+    if let Some(missing) = programs::missing() {
+        skip("clients_get_what_the_table_says", &missing);
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let certificates = Certificates::make(folder.path())?;
+    let history = History::record(|settings| {
+        settings.with("--postgres-connections", &CONNECTIONS_MAX.to_string())
+    })
+    .await?;
+    let door = Door {
+        is_postgresql: false,
+        port: history.agent.postgres().port(),
+        pid: history.agent.pid().context("the agent runs")?,
+        user: USER,
+        password: PASSWORD,
+        database: DATABASE,
+        ca: &certificates.ca,
+        other_ca: &certificates.other_ca,
+        connections_max: CONNECTIONS_MAX,
+    };
+    let settings = programs::settings(folder.path(), &door, &history.facts)?;
+    if let Ok(hold) = std::env::var("HOLD") {
+        std::fs::copy(&settings, &hold)?;
+        while std::path::Path::new(&hold).exists() {
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        }
+        return Ok(());
+    }
+    let reports = run_all(&settings).await?;
+    judge(&reports, ALLOWED)?;
+    if reports.len() == CLIENTS.len() + REPLAYED.len() {
+        up_to_date(&table::page(&reports))?;
+    }
+    Ok(())
+}
+
+/// Compares the page with the one in the repository, or writes it.
+fn up_to_date(page: &str) -> Result<()> {
+    if std::env::var_os("ZKTRAIL_WRITE_DOCS").is_some_and(|value| value == "1") {
+        return Ok(std::fs::write(PAGE, page)?);
+    }
+    let kept = std::fs::read_to_string(PAGE).with_context(|| format!("reading {PAGE}"))?;
+    let differs = page.lines().zip(kept.lines()).find(|(now, kept)| now != kept);
+    ensure!(
+        page == kept,
+        "docs/clients.md is not what was seen; ZKTRAIL_WRITE_DOCS=1 writes it anew. The first line that differs: {differs:?}"
+    );
+    Ok(())
 }
 
 /// Runs every program, one after another: some measure the server's processor time.
