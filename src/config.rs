@@ -40,6 +40,9 @@ pub struct Config {
     /// Further names of this machine in Host headers.
     pub http_hosts: Vec<String>,
     pub access: AccessConfig,
+    pub postgres: ListenAddr,
+    /// Sessions of the PostgreSQL door that may be open at once.
+    pub postgres_connections: usize,
     pub log: LogConfig,
     pub flush: FlushConfig,
     pub retention: RetentionConfig,

@@ -70,6 +70,8 @@ struct Inner {
     reloads: IntCounterVec,
     certificate_expiry: IntGauge,
     query_seconds: Histogram,
+    postgres_connections: IntGauge,
+    postgres_refused: IntCounter,
     disk_free_bytes: IntGauge,
     disk_floor_bytes: IntGauge,
 }
@@ -100,6 +102,8 @@ impl Metrics {
             reloads: int_counters(&registry, &names::RELOADS)?,
             certificate_expiry: int_gauges(&registry, &names::CERTIFICATE_EXPIRY)?.with_label_values(none),
             query_seconds: histograms(&registry, &names::QUERY_SECONDS)?.with_label_values(none),
+            postgres_connections: int_gauges(&registry, &names::POSTGRES_CONNECTIONS)?.with_label_values(none),
+            postgres_refused: int_counters(&registry, &names::POSTGRES_REFUSED)?.with_label_values(none),
             disk_free_bytes: int_gauges(&registry, &names::DISK_FREE_BYTES)?.with_label_values(none),
             disk_floor_bytes: int_gauges(&registry, &names::DISK_FLOOR_BYTES)?.with_label_values(none),
             registry,
@@ -162,6 +166,21 @@ impl Metrics {
     /// When the doors' certificate expires.
     pub fn certificate_expiry(&self, unix_seconds: i64) {
         self.0.certificate_expiry.set(unix_seconds);
+    }
+
+    /// A session of the PostgreSQL door is open.
+    pub fn postgres_opened(&self) {
+        self.0.postgres_connections.inc();
+    }
+
+    /// A session of the PostgreSQL door has ended.
+    pub fn postgres_closed(&self) {
+        self.0.postgres_connections.dec();
+    }
+
+    /// A connection to the PostgreSQL door was one too many.
+    pub fn postgres_refused(&self) {
+        self.0.postgres_refused.inc();
     }
 
     /// Free bytes of the disk that holds the history, and how many must stay free.

@@ -7,6 +7,7 @@ pub mod access_log;
 mod caller;
 pub mod doors;
 pub mod http;
+pub mod pg;
 pub mod tls;
 pub mod users;
 

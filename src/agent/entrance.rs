@@ -45,7 +45,7 @@ impl Entrance {
         };
         let doors = Doors {
             http: config.http.address(),
-            postgres: None,
+            postgres: config.postgres.address(),
             users_listed: users.credentials_required(),
             certificate: tls.is_some(),
             tls_required,

@@ -17,6 +17,9 @@ const RETENTION_BYTES: u64 = 50_000_000_000;
 const FREE_SPACE_FLOOR: f64 = 0.05;
 /// More queries at once than any machine bears.
 const QUERIES_MAX: usize = 1_000;
+const POSTGRES_CONNECTIONS: u64 = 100;
+/// Above this, a process runs out of files.
+const POSTGRES_CONNECTIONS_MAX: usize = 10_000;
 const SUBTREES_MAX: u64 = 100;
 /// Above this, one process's metrics are more than a scrape bears.
 const SUBTREES_MAX_MAX: u64 = 10_000;
@@ -71,6 +74,8 @@ pub(super) fn resolve(mut levels: [AgentFlags; 3], environment: &Environment) ->
         http: levels.iter().find_map(|l| l.http).unwrap_or(ListenAddr::HTTP),
         http_hosts: levels.iter().map(|l| &l.http_host).find(|hosts| !hosts.is_empty()).cloned().unwrap_or_default(),
         access: access(&levels)?,
+        postgres: levels.iter().find_map(|l| l.postgres).unwrap_or(ListenAddr::POSTGRES),
+        postgres_connections: postgres_connections(&levels)?,
         log: LogConfig {
             level: levels.iter().find_map(|l| l.log_level).unwrap_or(LogLevel::Info),
             format: levels.iter().find_map(|l| l.log_format).unwrap_or(LogFormat::Human),
@@ -261,6 +266,17 @@ fn access(levels: &[AgentFlags; 3]) -> Result<AccessConfig, ConfigError> {
         tls_required: levels.iter().find_map(|l| l.tls_required),
         log: path(|l| &l.access_log),
     })
+}
+
+fn postgres_connections(levels: &[AgentFlags; 3]) -> Result<usize, ConfigError> {
+    let max = levels.iter().find_map(|l| l.postgres_connections).map_or(POSTGRES_CONNECTIONS, |v| v.0);
+    match usize::try_from(max) {
+        Ok(max) if max <= POSTGRES_CONNECTIONS_MAX => Ok(max),
+        _ => {
+            let value = max.to_string();
+            Err(ConfigError::OutOfBounds { key: "postgres_connections", value, bounds: "1 to 10000" })
+        }
+    }
 }
 
 fn subtrees(levels: &[AgentFlags; 3]) -> Result<(Vec<String>, usize), ConfigError> {

@@ -133,4 +133,8 @@ metrics! {
         "When the doors' certificate expires; 0 where there is none."
     QUERIES_RUNNING "queries_running" []
         "Queries that run now."
+    POSTGRES_CONNECTIONS "postgres_connections" []
+        "Sessions of the PostgreSQL door that are open."
+    POSTGRES_REFUSED "postgres_refused_total" []
+        "Connections to the PostgreSQL door that were refused because too many were open."
 }

@@ -4,6 +4,7 @@ mod diff;
 mod gaps;
 mod moment;
 mod parts;
+mod pg;
 mod reader;
 mod scope;
 mod sessions;
@@ -36,6 +37,8 @@ use crate::history::replay::At;
 use crate::history::view::View;
 use crate::query::access::Values;
 
+pub(super) use self::pg::Postgres;
+pub use self::pg::{PgActivity, PgFacts, PgSetting};
 pub(super) use self::statistics::PartStatistics;
 
 /// How SQL names the one database that there is.
@@ -110,10 +113,17 @@ impl SchemaProvider for Tables {
 }
 
 /// A copy of `base` that knows these tables and nothing else, for one query that begins now.
-pub(super) fn with_tables(base: &SessionState, tables: Tables) -> Result<SessionState> {
+pub(super) fn with_tables(
+    base: &SessionState,
+    tables: Tables,
+    schemas: &[(&'static str, Arc<dyn SchemaProvider>)],
+) -> Result<SessionState> {
     let catalogs = MemoryCatalogProviderList::new();
     let catalog = MemoryCatalogProvider::new();
     catalog.register_schema(SCHEMA, Arc::new(tables.clone()))?;
+    for (name, schema) in schemas {
+        catalog.register_schema(name, schema.clone())?;
+    }
     catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
     let mut functions: HashMap<String, Arc<TableFunction>> = base.table_functions().clone();
     let at = TableFunction::new("znodes_at".to_owned(), Arc::new(ZnodesAt::new(tables.views.clone(), tables.values)));
