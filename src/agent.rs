@@ -45,11 +45,9 @@ use crate::history::retention::RetentionSettings;
 use crate::history::{Layout, Settings};
 use crate::lens::ValuePolicy;
 use crate::metrics::{Metrics, QueryOutcome, Subtrees};
-use crate::query::{Access, Engine, ErrorKind, Limits, Observer, QueryEvent, Values};
-use crate::serve::access_log::Outcome;
+use crate::query::{Engine, ErrorKind, Limits, Observer, QueryEvent};
 use crate::serve::http::{self, AppState, Credentials, DoorListener, Hosts, Readiness, SnapshotRefused};
-use crate::serve::pg::{self, AccessOutcome, ConnectionEvent, PgState};
-use crate::serve::{Caller, Door};
+use crate::serve::pg::{self, ConnectionEvent, PgState};
 
 pub use self::supervisor::watch_config;
 
@@ -96,17 +94,17 @@ pub async fn run_until(
         None => None,
     };
     let bound = listener.as_ref().map(tokio::net::TcpListener::local_addr).transpose()?;
+    let postgres = match config.postgres.address() {
+        Some(address) => Some(pg::bind(address).await?),
+        None => None,
+    };
+    let postgres_bound = postgres.as_ref().map(tokio::net::TcpListener::local_addr).transpose()?;
     // Beside a door that speaks TLS, commands on this machine have one of their own, which the token alone opens.
     let own_listener = match (bound, &entrance.tls) {
         (Some(_), Some(_)) => Some(http::bind((std::net::Ipv4Addr::LOCALHOST, 0).into()).await?),
         _ => None,
     };
     let own_bound = own_listener.as_ref().map(tokio::net::TcpListener::local_addr).transpose()?;
-    let postgres = match config.postgres.address() {
-        Some(address) => Some(pg::bind(address).await?),
-        None => None,
-    };
-    let postgres_bound = postgres.as_ref().map(tokio::net::TcpListener::local_addr).transpose()?;
     let door = match own_bound.or(bound) {
         Some(address) => Some(OpenDoor::open(layout.dir(), address).context("the agent's token")?),
         None => None,
@@ -162,18 +160,21 @@ pub async fn run_until(
     helpers.spawn(measure_disk(layout.clone(), config.retention.free_space_floor, metrics.clone(), stopped.clone()));
 
     let (close, closed) = watch::channel(false);
-    let mut served = tokio::task::JoinSet::new();
-    if let Some((listener, address)) = postgres.zip(postgres_bound) {
-        let state = pg_state(engine.clone(), &metrics, config.postgres_connections, &entrance, address);
-        tracing::info!(%address, "PostgreSQL: psql -h {} -p {} {}", address.ip(), address.port(), pg::DATABASE);
-        served.spawn(pg::serve(listener, state, is_closed(closed.clone())));
-    }
     let credentials = Credentials {
         users: entrance.users.clone(),
         token: door.as_ref().map(|open| open.door.token.as_str().into()).unwrap_or_default(),
         door_file: door.as_ref().and_then(|open| std::path::absolute(open.path()).ok()),
         token_only: false,
     };
+    let mut served = tokio::task::JoinSet::new();
+    if let Some((listener, address)) = postgres.zip(postgres_bound) {
+        let state = pg_state(engine.clone(), &metrics, config.postgres_connections, &entrance, address);
+        let database = pg::DATABASE;
+        tracing::info!(
+            %address, tls = entrance.tls.is_some(), "PostgreSQL: psql -h {} -p {} {database}", address.ip(), address.port()
+        );
+        served.spawn(pg::serve(listener, state, is_closed(closed.clone())));
+    }
     let app = app_state(engine, &metrics, &status, requests, credentials, &entrance);
     if let Some((listener, address)) = listener.zip(bound) {
         let app = AppState { hosts: Hosts::new(address, config.http_hosts.clone()), ..app.clone() };
@@ -311,40 +312,14 @@ fn pg_state(
     entrance: &Entrance,
     address: std::net::SocketAddr,
 ) -> PgState {
-    let (metrics, users) = (metrics.clone(), entrance.users.clone());
-    let [log, failures] = [&entrance.log, &entrance.log].map(Clone::clone);
+    let metrics = metrics.clone();
     PgState {
         engine,
-        users: users.clone(),
+        users: entrance.users.clone(),
         tls: entrance.tls.clone(),
-        tls_required: entrance.doors.tls_required.at(address),
+        tls_required: entrance.tls.is_some() && entrance.doors.tls_required.at(address),
         connections_max,
-        access_log: Arc::new(move |line| {
-            let access = users.access(line.user).unwrap_or_else(|| Access {
-                // Taken off the list since.
-                values: Values::Withheld,
-                ..Access::full()
-            });
-            let address = line.client.ip().to_canonical();
-            // Where nobody is listed the name that a client gives is anybody's.
-            let user = users.credentials_required().then(|| line.user.into());
-            let caller = Caller { door: Door::Postgres, address, access: Access { user, ..access }, is_owner: false };
-            let outcome = match line.outcome {
-                AccessOutcome::Ok => Outcome::Ok,
-                AccessOutcome::Gone => Outcome::Cancelled,
-                AccessOutcome::Refused(code) => Outcome::Failed(match code {
-                    "57014" => ErrorKind::Limit,
-                    code if code.starts_with("53300") => ErrorKind::Busy,
-                    code if code.starts_with("53") || code.starts_with("54") => ErrorKind::Limit,
-                    code if code.starts_with("XX") || code.starts_with("58") => ErrorKind::Server,
-                    _ => ErrorKind::User,
-                }),
-            };
-            log.ended(&caller, line.sql, outcome, line.rows, line.took);
-        }),
-        login_failed: Arc::new(move |address, name, failure| {
-            failures.login_failed(Door::Postgres, address.to_canonical(), name, failure);
-        }),
+        access_log: entrance.log.clone(),
         connections: Arc::new(move |event| match event {
             ConnectionEvent::Opened => metrics.postgres_opened(),
             ConnectionEvent::Closed => metrics.postgres_closed(),

@@ -37,12 +37,12 @@ pub struct Config {
     /// At least one, names unique.
     pub ensembles: Vec<EnsembleConfig>,
     pub http: ListenAddr,
-    /// Further names of this machine in Host headers.
-    pub http_hosts: Vec<String>,
-    pub access: AccessConfig,
     pub postgres: ListenAddr,
     /// Sessions of the PostgreSQL door that may be open at once.
     pub postgres_connections: usize,
+    /// Further names of this machine in Host headers.
+    pub http_hosts: Vec<String>,
+    pub access: AccessConfig,
     pub log: LogConfig,
     pub flush: FlushConfig,
     pub retention: RetentionConfig,

@@ -133,6 +133,21 @@ impl Metrics {
         self.0.query_seconds.observe(took.as_secs_f64());
     }
 
+    /// A session of the PostgreSQL door is open.
+    pub fn postgres_opened(&self) {
+        self.0.postgres_connections.inc();
+    }
+
+    /// A session of the PostgreSQL door has ended.
+    pub fn postgres_closed(&self) {
+        self.0.postgres_connections.dec();
+    }
+
+    /// A connection to the PostgreSQL door was one too many.
+    pub fn postgres_refused(&self) {
+        self.0.postgres_refused.inc();
+    }
+
     /// A query through a door has ended. The labels are of small closed sets.
     pub fn door_query(&self, door: &'static str, outcome: &'static str) {
         self.0.door_queries.with_label_values(&[door, outcome]).inc();
@@ -166,21 +181,6 @@ impl Metrics {
     /// When the doors' certificate expires.
     pub fn certificate_expiry(&self, unix_seconds: i64) {
         self.0.certificate_expiry.set(unix_seconds);
-    }
-
-    /// A session of the PostgreSQL door is open.
-    pub fn postgres_opened(&self) {
-        self.0.postgres_connections.inc();
-    }
-
-    /// A session of the PostgreSQL door has ended.
-    pub fn postgres_closed(&self) {
-        self.0.postgres_connections.dec();
-    }
-
-    /// A connection to the PostgreSQL door was one too many.
-    pub fn postgres_refused(&self) {
-        self.0.postgres_refused.inc();
     }
 
     /// Free bytes of the disk that holds the history, and how many must stay free.

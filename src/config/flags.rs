@@ -106,6 +106,17 @@ pub struct AgentFlags {
     #[serde(deserialize_with = "one")]
     pub http: Option<ListenAddr>,
 
+    /// Address of the PostgreSQL door (SQL for psql and every client that speaks its protocol), or off.
+    /// Default: 127.0.0.1:5847.
+    #[arg(long, value_name = "ADDRESS", help_heading = "Doors")]
+    #[serde(deserialize_with = "one")]
+    pub postgres: Option<ListenAddr>,
+
+    /// Most sessions of the PostgreSQL door that are open at once. Default: 100.
+    #[arg(long, value_name = "COUNT", help_heading = "Doors")]
+    #[serde(deserialize_with = "one")]
+    pub postgres_connections: Option<Count>,
+
     /// Further name of this machine that may stand in a Host header, for a proxy in front of loopback. Repeat for several.
     #[arg(long, value_name = "NAME", help_heading = "Doors")]
     #[serde(deserialize_with = "many")]
@@ -141,17 +152,6 @@ pub struct AgentFlags {
     #[arg(long, value_name = "COUNT", help_heading = "Queries")]
     #[serde(deserialize_with = "one")]
     pub query_concurrent: Option<Count>,
-
-    /// Address of the PostgreSQL door (SQL for psql and every client that speaks its protocol), or off.
-    /// Default: 127.0.0.1:5847.
-    #[arg(long, value_name = "ADDRESS", help_heading = "Doors")]
-    #[serde(deserialize_with = "one")]
-    pub postgres: Option<ListenAddr>,
-
-    /// Most sessions of the PostgreSQL door that are open at once. Default: 100.
-    #[arg(long, value_name = "COUNT", help_heading = "Doors")]
-    #[serde(deserialize_with = "one")]
-    pub postgres_connections: Option<Count>,
 
     /// Memory of one query. Default: 1GiB.
     #[arg(long, value_name = "SIZE", help_heading = "Queries")]

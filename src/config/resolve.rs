@@ -15,11 +15,11 @@ const FLUSH_BYTES: u64 = 64 << 20;
 const RETENTION_AGE: Duration = Duration::from_secs(90 * 86_400);
 const RETENTION_BYTES: u64 = 50_000_000_000;
 const FREE_SPACE_FLOOR: f64 = 0.05;
-/// More queries at once than any machine bears.
-const QUERIES_MAX: usize = 1_000;
 const POSTGRES_CONNECTIONS: u64 = 100;
 /// Above this, a process runs out of files.
 const POSTGRES_CONNECTIONS_MAX: usize = 10_000;
+/// More queries at once than any machine bears.
+const QUERIES_MAX: usize = 1_000;
 const SUBTREES_MAX: u64 = 100;
 /// Above this, one process's metrics are more than a scrape bears.
 const SUBTREES_MAX_MAX: u64 = 10_000;
@@ -72,10 +72,10 @@ pub(super) fn resolve(mut levels: [AgentFlags; 3], environment: &Environment) ->
         data_dir: levels.iter().find_map(|l| l.data_dir.clone()).unwrap_or_else(|| PathBuf::from(Config::DATA_DIR)),
         ensembles,
         http: levels.iter().find_map(|l| l.http).unwrap_or(ListenAddr::HTTP),
-        http_hosts: levels.iter().map(|l| &l.http_host).find(|hosts| !hosts.is_empty()).cloned().unwrap_or_default(),
-        access: access(&levels)?,
         postgres: levels.iter().find_map(|l| l.postgres).unwrap_or(ListenAddr::POSTGRES),
         postgres_connections: postgres_connections(&levels)?,
+        http_hosts: levels.iter().map(|l| &l.http_host).find(|hosts| !hosts.is_empty()).cloned().unwrap_or_default(),
+        access: access(&levels)?,
         log: LogConfig {
             level: levels.iter().find_map(|l| l.log_level).unwrap_or(LogLevel::Info),
             format: levels.iter().find_map(|l| l.log_format).unwrap_or(LogFormat::Human),
@@ -252,6 +252,17 @@ fn auth(name: &str, levels: &[AgentFlags; 3], environment: &Environment) -> Resu
     Ok(Vec::new())
 }
 
+fn postgres_connections(levels: &[AgentFlags; 3]) -> Result<usize, ConfigError> {
+    let max = levels.iter().find_map(|l| l.postgres_connections).map_or(POSTGRES_CONNECTIONS, |v| v.0);
+    match usize::try_from(max) {
+        Ok(max) if max <= POSTGRES_CONNECTIONS_MAX => Ok(max),
+        _ => {
+            let value = max.to_string();
+            Err(ConfigError::OutOfBounds { key: "postgres_connections", value, bounds: "1 to 10000" })
+        }
+    }
+}
+
 fn access(levels: &[AgentFlags; 3]) -> Result<AccessConfig, ConfigError> {
     let path = |get: fn(&AgentFlags) -> &Option<PathBuf>| levels.iter().find_map(|level| get(level).clone());
     let tls = match (path(|l| &l.tls_cert), path(|l| &l.tls_key)) {
@@ -266,17 +277,6 @@ fn access(levels: &[AgentFlags; 3]) -> Result<AccessConfig, ConfigError> {
         tls_required: levels.iter().find_map(|l| l.tls_required),
         log: path(|l| &l.access_log),
     })
-}
-
-fn postgres_connections(levels: &[AgentFlags; 3]) -> Result<usize, ConfigError> {
-    let max = levels.iter().find_map(|l| l.postgres_connections).map_or(POSTGRES_CONNECTIONS, |v| v.0);
-    match usize::try_from(max) {
-        Ok(max) if max <= POSTGRES_CONNECTIONS_MAX => Ok(max),
-        _ => {
-            let value = max.to_string();
-            Err(ConfigError::OutOfBounds { key: "postgres_connections", value, bounds: "1 to 10000" })
-        }
-    }
 }
 
 fn subtrees(levels: &[AgentFlags; 3]) -> Result<(Vec<String>, usize), ConfigError> {

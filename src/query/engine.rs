@@ -270,8 +270,8 @@ impl Engine {
         let deadline = Instant::now() + time_max;
         let (schema_sender, schema) = oneshot::channel();
         let (sender, receiver) = mpsc::channel(BATCHES_WAITING_MAX);
-        let stop = ask.stop.clone();
         let time_error = ask.time_error();
+        let stop = ask.stop.clone();
         let run = Run { inner: inner.clone(), ask, deadline, permit };
         let task = StopOnDrop(stop, runtime.spawn(run.run(schema_sender, sender)).abort_handle());
         let schema = match timeout_at(deadline, schema).await {

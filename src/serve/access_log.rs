@@ -140,27 +140,11 @@ impl AccessLog {
         }
     }
 
-    /// The line of a query that has ended.
-    pub fn ended(&self, caller: &Caller, statement: &str, outcome: Outcome, rows: u64, took: Duration) {
-        self.write_query(caller, &statement_to_show(statement), outcome, rows, took);
-    }
-
-    fn write_query(&self, caller: &Caller, statement: &str, outcome: Outcome, rows: u64, took: Duration) {
-        self.tell(Event::Query { door: caller.door, outcome });
-        let (door, user, role) = (caller.door.as_str(), caller.name(), caller.role());
-        let (address, outcome, took_ms) = (caller.address, outcome.as_str(), millis(took));
-        if self.inner.file.is_some() {
-            self.write(&serde_json::json!({
-                "time": Micros::now().to_string(), "event": "query", "door": door, "address": address.to_string(),
-                "user": user, "role": role, "statement": statement, "outcome": outcome, "rows": rows,
-                "took_ms": took_ms,
-            }));
-        } else if caller.access.user.is_some() {
-            tracing::info!(target: "access", door, %address, user, role, statement, outcome, rows, took_ms, "query");
-        } else {
-            // Where nobody has to say who they are, the lines would tell nothing about anybody.
-            tracing::debug!(target: "access", door, %address, user, role, statement, outcome, rows, took_ms, "query");
-        }
+    /// Writes the line of a query that has ended.
+    pub fn ended(&self, caller: &Caller, statement: &str, begun: Instant, rows: u64, outcome: Outcome) {
+        let mut line = self.query(caller, statement);
+        (line.begun, line.rows) = (begun, rows);
+        line.end(outcome);
     }
 
     /// `name` is as it came, from someone who has not proved to be anybody.
@@ -225,7 +209,23 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        self.log.write_query(&self.caller, &self.statement, self.outcome, self.rows, self.begun.elapsed());
+        let Self { log, caller, statement, rows, outcome, .. } = self;
+        let took = self.begun.elapsed();
+        log.tell(Event::Query { door: caller.door, outcome: *outcome });
+        let (door, user, role) = (caller.door.as_str(), caller.name(), caller.role());
+        let (address, outcome, took_ms) = (caller.address, outcome.as_str(), millis(took));
+        if log.inner.file.is_some() {
+            log.write(&serde_json::json!({
+                "time": Micros::now().to_string(), "event": "query", "door": door, "address": address.to_string(),
+                "user": user, "role": role, "statement": statement, "outcome": outcome, "rows": rows,
+                "took_ms": took_ms,
+            }));
+        } else if caller.access.user.is_some() {
+            tracing::info!(target: "access", door, %address, user, role, statement, outcome, rows, took_ms, "query");
+        } else {
+            // Where nobody has to say who they are, the lines would tell nothing about anybody.
+            tracing::debug!(target: "access", door, %address, user, role, statement, outcome, rows, took_ms, "query");
+        }
     }
 }
 

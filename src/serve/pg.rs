@@ -33,7 +33,7 @@ mod transaction;
 mod wire;
 
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ use tokio::time::timeout;
 use self::backends::Backends;
 use self::error::PgError;
 use crate::query::{Engine, ErrorKind};
-use crate::serve::access_log::LoginFailure;
+use crate::serve::access_log::AccessLog;
 use crate::serve::tls::Tls;
 use crate::serve::users::Users;
 
@@ -63,32 +63,6 @@ const STARTING_MAX: usize = 32;
 
 /// How long the sessions may take to say goodbye at the end.
 const GOODBYE_TIME_MAX: Duration = Duration::from_secs(2);
-
-/// One statement that has ended, for the access log.
-#[derive(Clone, Debug)]
-pub struct AccessLine<'a> {
-    pub user: &'a str,
-    pub client: SocketAddr,
-    pub sql: &'a str,
-    pub outcome: AccessOutcome,
-    pub rows: u64,
-    pub took: Duration,
-}
-
-/// How a statement ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AccessOutcome {
-    Ok,
-    /// With this SQLSTATE.
-    Refused(&'static str),
-    /// Its client went away.
-    Gone,
-}
-
-pub type AccessLog = Arc<dyn Fn(&AccessLine<'_>) + Send + Sync>;
-
-/// Told from where, under which name and why somebody was not let in.
-pub type LoginFailed = Arc<dyn Fn(IpAddr, &str, LoginFailure) + Send + Sync>;
 
 /// What the door tells of its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +82,6 @@ pub struct PgState {
     pub tls_required: bool,
     pub connections_max: usize,
     pub access_log: AccessLog,
-    pub login_failed: LoginFailed,
     pub connections: Arc<dyn Fn(ConnectionEvent) + Send + Sync>,
     /// zktrail's own version.
     pub version: &'static str,
@@ -122,7 +95,6 @@ struct Door {
     tls_required: bool,
     connections_max: usize,
     access_log: AccessLog,
-    login_failed: LoginFailed,
     connections: Arc<dyn Fn(ConnectionEvent) + Send + Sync>,
     version: String,
     address: SocketAddr,
@@ -155,7 +127,6 @@ pub async fn serve(
         tls_required: state.tls_required,
         connections_max: state.connections_max,
         access_log: state.access_log,
-        login_failed: state.login_failed,
         connections: state.connections,
         address: listener.local_addr()?,
         backends: Backends::default(),

@@ -70,7 +70,8 @@ pub(super) async fn open(socket: TcpStream, client: SocketAddr, door: &Arc<Door>
         }
     };
     if door.tls_required && !encrypted {
-        (door.login_failed)(client.ip(), "", LoginFailure::ClearText);
+        let name = parameters.iter().find(|(name, _)| name == "user").map_or("", |(_, user)| user);
+        door.access_log.login_failed(crate::serve::Door::Postgres, client.ip(), name, LoginFailure::ClearText);
         let error = PgError::new("28000", "this agent takes encrypted connections only")
             .hint("Add sslmode=require to the connection string.");
         return refuse(&mut writer, &error).await;
@@ -183,13 +184,15 @@ async fn authenticate(
             return Ok(Err(error));
         }
     } else {
-        if let Err(error) = door.users.may_try(client.ip()) {
-            (door.login_failed)(client.ip(), user, LoginFailure::TooMany);
+        let address = client.ip();
+        let log = |failure| door.access_log.login_failed(crate::serve::Door::Postgres, address, user, failure);
+        if let Err(error) = door.users.may_try(address) {
+            log(LoginFailure::TooMany);
             return Ok(Err(PgError::new("28000", error.to_string())));
         }
         if let Err(error) = prove(reader, writer, door, user, encrypted).await? {
-            door.users.failed(client.ip());
-            (door.login_failed)(client.ip(), user, LoginFailure::Wrong);
+            door.users.failed(address);
+            log(LoginFailure::Wrong);
             return Ok(Err(error));
         }
     }
