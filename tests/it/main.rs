@@ -18,6 +18,7 @@ mod proxy;
 mod queries;
 mod readers;
 mod reconnect;
+mod security;
 mod servers;
 mod slt;
 mod story;
