@@ -20,6 +20,7 @@ mod queries;
 mod readers;
 mod reading;
 mod reconnect;
+mod security;
 mod servers;
 mod slt;
 mod story;
