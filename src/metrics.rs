@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder, core::Collector,
 };
 
@@ -64,7 +64,14 @@ struct Inner {
     subtrees: Arc<Subtrees>,
     queries: IntCounterVec,
     queries_running: IntGauge,
+    door_queries: IntCounterVec,
+    login_failures: IntCounterVec,
+    access_log_lost: IntCounter,
+    reloads: IntCounterVec,
+    certificate_expiry: IntGauge,
     query_seconds: Histogram,
+    postgres_connections: IntGauge,
+    postgres_refused: IntCounter,
     disk_free_bytes: IntGauge,
     disk_floor_bytes: IntGauge,
 }
@@ -89,7 +96,14 @@ impl Metrics {
             subtrees: Arc::new(subtrees),
             queries,
             queries_running: int_gauges(&registry, &names::QUERIES_RUNNING)?.with_label_values(none),
+            door_queries: int_counters(&registry, &names::DOOR_QUERIES)?,
+            login_failures: int_counters(&registry, &names::LOGIN_FAILURES)?,
+            access_log_lost: int_counters(&registry, &names::ACCESS_LOG_LOST)?.with_label_values(none),
+            reloads: int_counters(&registry, &names::RELOADS)?,
+            certificate_expiry: int_gauges(&registry, &names::CERTIFICATE_EXPIRY)?.with_label_values(none),
             query_seconds: histograms(&registry, &names::QUERY_SECONDS)?.with_label_values(none),
+            postgres_connections: int_gauges(&registry, &names::POSTGRES_CONNECTIONS)?.with_label_values(none),
+            postgres_refused: int_counters(&registry, &names::POSTGRES_REFUSED)?.with_label_values(none),
             disk_free_bytes: int_gauges(&registry, &names::DISK_FREE_BYTES)?.with_label_values(none),
             disk_floor_bytes: int_gauges(&registry, &names::DISK_FLOOR_BYTES)?.with_label_values(none),
             registry,
@@ -117,6 +131,56 @@ impl Metrics {
         self.0.queries_running.dec();
         self.0.queries.with_label_values(&[outcome.as_str()]).inc();
         self.0.query_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A session of the PostgreSQL door is open.
+    pub fn postgres_opened(&self) {
+        self.0.postgres_connections.inc();
+    }
+
+    /// A session of the PostgreSQL door has ended.
+    pub fn postgres_closed(&self) {
+        self.0.postgres_connections.dec();
+    }
+
+    /// A connection to the PostgreSQL door was one too many.
+    pub fn postgres_refused(&self) {
+        self.0.postgres_refused.inc();
+    }
+
+    /// A query through a door has ended. The labels are of small closed sets.
+    pub fn door_query(&self, door: &'static str, outcome: &'static str) {
+        self.0.door_queries.with_label_values(&[door, outcome]).inc();
+    }
+
+    /// Someone was not let in.
+    pub fn login_failed(&self, door: &'static str, reason: &'static str) {
+        self.0.login_failures.with_label_values(&[door, reason]).inc();
+    }
+
+    /// Makes the series of a door, so that they can be alerted on at their first step.
+    pub fn door(&self, door: &'static str, outcomes: &[&'static str], reasons: &[&'static str]) {
+        for outcome in outcomes {
+            self.0.door_queries.with_label_values(&[door, outcome]);
+        }
+        for reason in reasons {
+            self.0.login_failures.with_label_values(&[door, reason]);
+        }
+    }
+
+    /// A line of the access log is lost.
+    pub fn access_log_lost(&self) {
+        self.0.access_log_lost.inc();
+    }
+
+    /// The agent was told to read something again.
+    pub fn reloaded(&self, what: &'static str, is_ok: bool) {
+        self.0.reloads.with_label_values(&[what, if is_ok { "ok" } else { "failed" }]).inc();
+    }
+
+    /// When the doors' certificate expires.
+    pub fn certificate_expiry(&self, unix_seconds: i64) {
+        self.0.certificate_expiry.set(unix_seconds);
     }
 
     /// Free bytes of the disk that holds the history, and how many must stay free.

@@ -41,6 +41,14 @@ pub(super) fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         };
         report.line("http", what);
     }
+    if let Some(address) = config.postgres.address() {
+        let what = match std::net::TcpListener::bind(address) {
+            Ok(_) if config.postgres.is_loopback() => Ok(format!("{address} is free, this machine only")),
+            Ok(_) => Ok(format!("{address} is free; off loopback SQL is answered to listed users only")),
+            Err(error) => Err(format!("cannot listen at {address}: {error}. Choose another --postgres, or off")),
+        };
+        report.line("postgres", what);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     for ensemble in &config.ensembles {
         for server in &ensemble.servers {

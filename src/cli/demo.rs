@@ -85,8 +85,8 @@ async fn demo(args: DemoArgs) -> anyhow::Result<ExitCode> {
         async {
             let _ = ended.await;
         },
-        move |address| {
-            let _ = ready.send(address);
+        move |doors| {
+            let _ = ready.send(doors.http);
         },
     ));
     let Ok(Some(address)) = address.await else {
@@ -156,16 +156,17 @@ fn config(spec: EnsembleSpec, folder: &Path) -> anyhow::Result<Config> {
         ensemble: vec![spec],
         data_dir: Some(folder.to_owned()),
         flush_age: Some(FLUSH_AGE.parse().map_err(anyhow::Error::msg)?),
-        http: Some(ListenAddr::At(free_port()?)),
+        http: Some(ListenAddr::At(free_port(ListenAddr::HTTP)?)),
+        postgres: Some(ListenAddr::At(free_port(ListenAddr::POSTGRES)?)),
         ..AgentFlags::default()
     };
     // The agent's variables are for the agent: a demo must not attach to anything by itself.
     Ok(Config::load(None, flags, &Environment::default())?)
 }
 
-/// The agent's usual address if nobody has it, else any free one.
-fn free_port() -> anyhow::Result<SocketAddr> {
-    let usual = ListenAddr::HTTP.address().context("HTTP has no usual address")?;
+/// A door's usual address if nobody has it, else any free one.
+fn free_port(usual: ListenAddr) -> anyhow::Result<SocketAddr> {
+    let usual = usual.address().context("the door has no usual address")?;
     let any = SocketAddr::new(usual.ip(), 0);
     let listener = TcpListener::bind(usual).or_else(|_| TcpListener::bind(any)).context("no free loopback port")?;
     Ok(listener.local_addr()?)

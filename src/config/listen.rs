@@ -18,6 +18,9 @@ impl ListenAddr {
     /// The HTTP door where nothing else is said.
     pub const HTTP: Self = Self::At(SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9847));
 
+    /// The PostgreSQL door where nothing else is said.
+    pub const POSTGRES: Self = Self::At(SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5847));
+
     /// The address, unless the door is shut.
     pub fn address(self) -> Option<SocketAddr> {
         match self {

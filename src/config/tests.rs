@@ -38,6 +38,7 @@ fn defaults() {
     assert_eq!(config.data_dir, PathBuf::from("./history"));
     assert_eq!(config.http.to_string(), "127.0.0.1:9847");
     assert!(config.http.is_loopback());
+    assert_eq!((config.postgres.to_string().as_str(), config.postgres_connections), ("127.0.0.1:5847", 100));
     assert_eq!(config.log, LogConfig { level: LogLevel::Info, format: LogFormat::Human });
     assert_eq!(config.flush, FlushConfig { age_max: Duration::from_secs(300), bytes_max: 64 << 20 });
     assert_eq!(config.retention.age_max, Some(Duration::from_secs(90 * 86_400)));
@@ -92,7 +93,7 @@ fn every_flag_is_a_key_and_a_variable() {
     for (key, is_list) in environment::keys() {
         let value = match key.as_str() {
             "ensemble" => "prod=h",
-            "http" => "off",
+            "http" | "postgres" => "off",
             "log_level" => "warn",
             "log_format" => "json",
             "free_space_floor" => "7%",
@@ -117,7 +118,8 @@ fn every_flag_is_a_key_and_a_variable() {
         let (a, b, c) = (format!("{by_file:?}"), format!("{by_variable:?}"), format!("{by_flag:?}"));
         assert_eq!(a, b, "{key}, {is_list}");
         assert_eq!(a, c, "{key}, {is_list}");
-        let expected_failure = ["auth_file", "multi_reads", "subtree_max"].contains(&key.as_str());
+        let expected_failure =
+            ["auth_file", "multi_reads", "subtree_max", "postgres_connections"].contains(&key.as_str());
         assert_eq!(by_file.is_err(), expected_failure, "{key}: {a}");
         if key != "ensemble" && !expected_failure {
             assert_ne!(a, format!("{:?}", load(&ensemble, &[("AUTH", "digest:a:b")], &[])), "{key} has no effect");

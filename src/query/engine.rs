@@ -25,11 +25,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, Sleep, timeout, timeout_at};
 
 use super::access::Access;
-use super::error::QueryError;
+use super::amplify;
+use super::error::{Fault, QueryError};
 use super::functions;
 use super::parameters::{self, Parameters};
 use super::read_only;
-use super::tables::{self, PartStatistics, Tables};
+use super::stop::{self, Stop};
+use super::tables::{self, PartStatistics, PgFacts, Postgres, Tables};
 use crate::history::error::HistoryError;
 use crate::history::view::View;
 use crate::zk::Micros;
@@ -121,6 +123,8 @@ struct Inner {
     counters: Counters,
     runtime: Threads,
     observer: std::sync::OnceLock<Observer>,
+    /// Made for the first session that asks.
+    postgres: tokio::sync::OnceCell<Postgres>,
 }
 
 impl Inner {
@@ -145,6 +149,9 @@ impl Drop for Threads {
 /// How long the end of a query that reached its deadline waits for its reader.
 const LAST_WORD_WAIT_MAX: Duration = Duration::from_secs(1);
 
+/// How far the query threads stand back: a tenth of the processor where both want all of it.
+const QUERY_NICENESS: i32 = 10;
+
 /// Batches that may wait between a query and its reader.
 const BATCHES_WAITING_MAX: usize = 2;
 
@@ -155,6 +162,7 @@ impl Engine {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(cores)
             .thread_name("zktrail-query")
+            .on_thread_start(yield_to_recording)
             .enable_time()
             .build()
             .map_err(|error| QueryError::Internal(format!("cannot start the query threads: {error}")))?;
@@ -170,6 +178,7 @@ impl Engine {
             counters: Counters::default(),
             runtime: Threads(Some(runtime)),
             observer: std::sync::OnceLock::new(),
+            postgres: tokio::sync::OnceCell::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -211,7 +220,21 @@ impl Engine {
 
     /// Begins a session of its own: what is set in it stays in it.
     pub fn session(&self, access: Access) -> Session {
-        Session { engine: self.clone(), access, state: self.inner.base.clone(), time_max: None }
+        let schemas = Arc::new([]);
+        Session { engine: self.clone(), access, state: self.inner.base.clone(), time_max: None, schemas }
+    }
+
+    /// As [`Engine::session`], with the catalog and the functions that PostgreSQL's clients look for.
+    pub async fn postgres_session(&self, access: Access, facts: PgFacts) -> Result<Session, QueryError> {
+        let inner = &self.inner;
+        let clean = |error| QueryError::from_datafusion(error, inner.limits.memory_bytes_max);
+        let make = || async {
+            let tables = Tables::new(Vec::new(), inner.statistics.clone(), inner.base.clone(), access.values);
+            Postgres::new(&inner.base, &tables).await
+        };
+        let postgres = inner.postgres.get_or_try_init(make).await.map_err(clean)?;
+        let (state, schemas) = postgres.session(facts).map_err(clean)?;
+        Ok(Session { engine: self.clone(), access, state, time_max: None, schemas })
     }
 
     async fn start(&self, ask: Ask) -> Result<QueryStream, QueryError> {
@@ -233,8 +256,9 @@ impl Engine {
         let deadline = Instant::now() + time_max;
         let (schema_sender, schema) = oneshot::channel();
         let (sender, receiver) = mpsc::channel(BATCHES_WAITING_MAX);
+        let stop = ask.stop.clone();
         let run = Run { inner: inner.clone(), ask, deadline, permit };
-        let task = StopOnDrop(runtime.spawn(run.run(schema_sender, sender)).abort_handle());
+        let task = StopOnDrop(stop, runtime.spawn(run.run(schema_sender, sender)).abort_handle());
         let time_error = || QueryError::Time { limit: time_max };
         let schema = match timeout_at(deadline, schema).await {
             Err(_) => return Err(time_error()),
@@ -252,13 +276,25 @@ impl Engine {
     }
 }
 
+/// Lets every other thread of the process go first: what is being recorded must not wait for a query.
+fn yield_to_recording() {
+    // Linux counts niceness by thread. Where it cannot be set, queries only compete as equals.
+    let link = std::fs::read_link("/proc/thread-self").ok();
+    let thread = link.as_deref().and_then(Path::file_name).and_then(|name| name.to_str()?.parse().ok());
+    if let Some(thread) = thread.and_then(rustix::process::Pid::from_raw) {
+        let _ = rustix::process::setpriority_process(Some(thread), QUERY_NICENESS);
+    }
+}
+
 /// One question to the engine, and on whose behalf.
 struct Ask {
     access: Access,
     /// The session's own state; the query adds its tables to a copy.
     state: SessionState,
+    schemas: session::Schemas,
     time_max: Duration,
     question: Question,
+    stop: Stop,
 }
 
 enum Question {
@@ -269,20 +305,25 @@ enum Question {
 }
 
 /// The session's state with tables over Views that are taken now.
-async fn with_views(inner: &Arc<Inner>, state: &SessionState, access: &Access) -> Result<SessionState, QueryError> {
+async fn with_views(
+    inner: &Arc<Inner>,
+    state: &SessionState,
+    access: &Access,
+    schemas: &session::Schemas,
+) -> Result<SessionState, QueryError> {
     let sources = inner.sources.clone();
     let views = tokio::task::spawn_blocking(move || sources())
         .await
         .map_err(|error| QueryError::Internal(format!("cannot take a view of the history: {error}")))??;
     let tables = Tables::new(views, inner.statistics.clone(), inner.base.clone(), access.values);
-    tables::with_tables(state, tables)
+    tables::with_tables(state, tables, schemas)
         .map_err(|error| QueryError::from_datafusion(error, inner.limits.memory_bytes_max))
 }
 
 /// Plans one read-only statement; refuses every other.
 async fn plan(inner: &Arc<Inner>, ask: &Ask) -> Result<(Arc<dyn ExecutionPlan>, SessionState), QueryError> {
     let clean = |error| QueryError::from_datafusion(error, inner.limits.memory_bytes_max);
-    let state = with_views(inner, &ask.state, &ask.access).await?;
+    let state = with_views(inner, &ask.state, &ask.access, &ask.schemas).await?;
     let logical = match &ask.question {
         Question::Text { sql, parameters } => {
             // Before anything else is complained about: that it may not be done at all.
@@ -303,11 +344,13 @@ async fn plan(inner: &Arc<Inner>, ask: &Ask) -> Result<(Arc<dyn ExecutionPlan>, 
     // What decides: whatever the words were, a plan that would write does not run.
     let only_reads = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     only_reads.verify_plan(&logical).map_err(|error| match clean(error) {
-        QueryError::Sql(text) => QueryError::Sql(format!("{text}. {}", read_only::WHAT_THERE_IS)),
+        QueryError::Sql(text) | QueryError::Named { text, .. } => {
+            QueryError::Named { fault: Fault::ReadOnly, text: format!("{text}. {}", read_only::WHAT_THERE_IS) }
+        }
         other => other,
     })?;
     let physical = state.create_physical_plan(&logical).await.map_err(clean)?;
-    Ok((physical, state))
+    Ok((stop::stoppable(&physical, &ask.stop).map_err(clean)?, state))
 }
 
 fn refuse_writing(statement: &Statement) -> Result<(), QueryError> {
@@ -345,7 +388,10 @@ impl Run {
         let work = answer(&inner, &ask, &mut schema_sender, &sender, &mut tally.rows);
         // A panic in a plan must become an error, or the answer would look like one that ended early.
         let outcome = match timeout_at(deadline, std::panic::AssertUnwindSafe(work).catch_unwind()).await {
-            Err(_) => Err(QueryError::Time { limit: ask.time_max }),
+            Err(_) => {
+                ask.stop.now();
+                Err(QueryError::Time { limit: ask.time_max })
+            }
             Ok(Err(_)) => Err(QueryError::Internal("the query panicked".to_owned())),
             Ok(Ok(outcome)) => outcome,
         };
@@ -473,11 +519,12 @@ impl Drop for Tally {
     }
 }
 
-struct StopOnDrop(tokio::task::AbortHandle);
+struct StopOnDrop(Stop, tokio::task::AbortHandle);
 
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
-        self.0.abort();
+        self.0.now();
+        self.1.abort();
     }
 }
 
@@ -564,7 +611,7 @@ fn base_state(limits: &Limits, spill_dir: &Path, cores: usize) -> Result<Session
         .with_runtime_env(runtime)
         .with_table_factories(HashMap::new())
         .with_file_formats(Vec::new());
-    Ok(functions::install(builder).build())
+    Ok(amplify::bound(functions::install(builder)).build())
 }
 
 mod session;

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use arrow::error::ArrowError;
+use datafusion::common::SchemaError;
 use datafusion::common::utils::datafusion_strsim::levenshtein;
 use datafusion::error::DataFusionError;
 
@@ -11,6 +13,10 @@ pub enum QueryError {
     /// The query itself is at fault: a word misspelt, an unknown column, a statement that would write.
     #[error("{0}")]
     Sql(String),
+
+    /// As [`QueryError::Sql`], where it is known what kind of fault it is.
+    #[error("{text}")]
+    Named { fault: Fault, text: String },
 
     #[error("query stopped after {} s (limit time_max): narrow it by time, path or cluster", limit.as_secs_f64())]
     Time { limit: Duration },
@@ -36,6 +42,29 @@ pub enum QueryError {
     Internal(String),
 }
 
+/// What is wrong with a query that is itself at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    Syntax,
+    UnknownTable,
+    UnknownColumn,
+    AmbiguousColumn,
+    UnknownFunction,
+    /// An expression whose types do not fit each other.
+    Type,
+    /// A column that is neither grouped by nor aggregated.
+    Grouping,
+    /// A text that cannot be read as what it should be.
+    Value,
+    DivisionByZero,
+    OutOfRange,
+    /// A statement that would write.
+    ReadOnly,
+    /// Proper SQL that is not answered here.
+    Unsupported,
+    Other,
+}
+
 /// Who can do something about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -52,10 +81,18 @@ pub enum ErrorKind {
 impl QueryError {
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Sql(_) => ErrorKind::User,
+            Self::Sql(_) | Self::Named { .. } => ErrorKind::User,
             Self::Time { .. } | Self::Rows { .. } | Self::Memory { .. } => ErrorKind::Limit,
             Self::Busy { .. } => ErrorKind::Busy,
             Self::History(_) | Self::Internal(_) => ErrorKind::Server,
+        }
+    }
+
+    /// What is wrong with the query; `Other` where the query is not at fault, or nothing tells.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Named { fault, .. } => *fault,
+            _ => Fault::Other,
         }
     }
 
@@ -82,8 +119,8 @@ impl QueryError {
                 Err(shared) => Self::from_borrowed(&shared, memory_bytes_max),
             },
             DataFusionError::ArrowError(arrow, _) => match *arrow {
-                arrow::error::ArrowError::ExternalError(inner) => Self::from_nested(inner, memory_bytes_max),
-                other => Self::Sql(other.to_string()),
+                ArrowError::ExternalError(inner) => Self::from_nested(inner, memory_bytes_max),
+                other => Self::from_arrow(&other),
             },
             other => Self::from_borrowed(&other, memory_bytes_max),
         }
@@ -96,6 +133,20 @@ impl QueryError {
         }
     }
 
+    fn named(fault: Fault, text: String) -> Self {
+        Self::Named { fault, text }
+    }
+
+    fn from_arrow(error: &ArrowError) -> Self {
+        let fault = match error {
+            ArrowError::DivideByZero => Fault::DivisionByZero,
+            ArrowError::ArithmeticOverflow(_) => Fault::OutOfRange,
+            ArrowError::CastError(_) | ArrowError::ParseError(_) => Fault::Value,
+            _ => Fault::Other,
+        };
+        Self::named(fault, error.to_string())
+    }
+
     fn from_borrowed(error: &DataFusionError, memory_bytes_max: usize) -> Self {
         match error.find_root() {
             DataFusionError::ResourcesExhausted(detail) => {
@@ -103,20 +154,51 @@ impl QueryError {
             }
             DataFusionError::External(inner) => match inner.downcast_ref::<Self>() {
                 Some(Self::Sql(text)) => Self::Sql(text.clone()),
+                Some(Self::Named { fault, text }) => Self::Named { fault: *fault, text: text.clone() },
                 _ => Self::Internal(inner.to_string()),
             },
-            DataFusionError::NotImplemented(text) => Self::Sql(clean(&format!("not supported: {text}"))),
+            DataFusionError::NotImplemented(text) => {
+                Self::named(Fault::Unsupported, clean(&format!("not supported: {text}")))
+            }
             DataFusionError::SQL(parser, _) => {
-                Self::Sql(clean(parser.to_string().trim_start_matches("sql parser error: ")))
+                Self::named(Fault::Syntax, clean(parser.to_string().trim_start_matches("sql parser error: ")))
             }
             DataFusionError::Plan(text) | DataFusionError::Execution(text) | DataFusionError::Configuration(text) => {
-                Self::Sql(clean(text))
+                Self::named(fault_of(text), clean(text))
             }
-            DataFusionError::SchemaError(schema, _) => Self::Sql(clean(&schema.to_string())),
-            DataFusionError::ArrowError(arrow, _) => Self::Sql(arrow.to_string()),
+            DataFusionError::SchemaError(schema, _) => {
+                let fault = match schema.as_ref() {
+                    SchemaError::FieldNotFound { .. } => Fault::UnknownColumn,
+                    SchemaError::AmbiguousReference { .. } => Fault::AmbiguousColumn,
+                    _ => Fault::Other,
+                };
+                Self::named(fault, clean(&schema.to_string()))
+            }
+            DataFusionError::ArrowError(arrow, _) => Self::from_arrow(arrow),
             DataFusionError::ParquetError(parquet) => Self::Internal(parquet.to_string()),
             other => Self::Internal(clean(&other.strip_backtrace())),
         }
+    }
+}
+
+/// What DataFusion only says in words.
+fn fault_of(text: &str) -> Fault {
+    let text = text.trim_start_matches("Error during planning: ");
+    let is_missing = text.ends_with("' not found");
+    if is_missing && (text.starts_with("table '") || text.starts_with("view '")) {
+        Fault::UnknownTable
+    } else if text.starts_with("Invalid function '") || is_missing && text.starts_with("table function '") {
+        Fault::UnknownFunction
+    } else if text.contains("failed to match any signature") || text.contains("Failed to coerce arguments") {
+        Fault::UnknownFunction
+    } else if text.contains("must appear in the GROUP BY") || text.contains("must be part of GROUP BY") {
+        Fault::Grouping
+    } else if text.starts_with("Cannot infer common argument type") || text.starts_with("Cannot coerce") {
+        Fault::Type
+    } else if text.contains("Error parsing timestamp") || text.contains("Cannot cast string") {
+        Fault::Value
+    } else {
+        Fault::Other
     }
 }
 

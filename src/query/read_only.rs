@@ -3,7 +3,7 @@
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{SetExpr, Statement as Ast};
 
-use super::error::QueryError;
+use super::error::{Fault, QueryError};
 
 /// What can be asked instead.
 pub(super) const WHAT_THERE_IS: &str = "The history is read-only: SELECT, SHOW, DESCRIBE, EXPLAIN";
@@ -43,8 +43,9 @@ const WRITING: [&str; 30] = [
 ];
 
 /// The refusal of a statement that begins with `word`.
-pub(super) fn error(word: &str) -> QueryError {
-    QueryError::Sql(format!("{word} is refused. {WHAT_THERE_IS}"))
+pub fn error(word: &str) -> QueryError {
+    let word = word.to_ascii_uppercase();
+    QueryError::Named { fault: Fault::ReadOnly, text: format!("{word} is refused. {WHAT_THERE_IS}") }
 }
 
 /// The word by which a statement is refused; `None` where it only reads.

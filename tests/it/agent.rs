@@ -53,6 +53,7 @@ impl Settings {
 pub struct Agent {
     settings: Settings,
     http: SocketAddr,
+    postgres: SocketAddr,
     process: Option<Child>,
     log: PathBuf,
     client: ureq::Agent,
@@ -74,7 +75,8 @@ impl Agent {
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(90)))
             .build();
-        let mut agent = Self { settings, http, process: None, log, client: config.into() };
+        let postgres = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+        let mut agent = Self { settings, http, postgres, process: None, log, client: config.into() };
         agent.launch()?;
         Ok(agent)
     }
@@ -106,6 +108,12 @@ impl Agent {
     /// Where it answers HTTP, also after a restart.
     pub fn http(&self) -> SocketAddr {
         self.http
+    }
+
+    /// Where it speaks PostgreSQL's protocol, also after a restart.
+    #[allow(dead_code, reason = "the bench does not ask")]
+    pub fn postgres(&self) -> SocketAddr {
+        self.postgres
     }
 
     /// The agent's process, if it runs.
@@ -220,6 +228,7 @@ impl Agent {
         }
         command.arg("--data-dir").arg(&self.settings.data_dir);
         command.arg("--http").arg(self.http.to_string());
+        command.arg("--postgres").arg(self.postgres.to_string());
         command.args(&self.settings.extra);
         let offset = self.settings.clock_offset_seconds;
         if offset != 0 {

@@ -88,7 +88,7 @@ def start_server(cache, scratch, port):
 
 
 def start_agent(zktrail, port, history, http, path):
-    command = [zktrail, "agent", "--ensemble", f"play=127.0.0.1:{port}", "--data-dir", history, "--http", http]
+    command = [zktrail, "agent", "--ensemble", f"play=127.0.0.1:{port}", "--data-dir", history, "--http", http, "--postgres", "off"]
     with open(path, "w") as log:
         return start(command, log)
 

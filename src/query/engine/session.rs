@@ -1,7 +1,9 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::{DataType, SchemaRef};
-use datafusion::common::ParamValues;
+use datafusion::catalog::SchemaProvider;
+use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::config::ConfigOptions;
 use datafusion::execution::context::SessionState;
 use datafusion::sql::parser::Statement;
@@ -10,6 +12,7 @@ use super::{Ask, Engine, QueryStream, Question, logical, refuse_writing, with_un
 use crate::query::access::Access;
 use crate::query::error::QueryError;
 use crate::query::parameters::Parameters;
+use crate::query::stop::Stop;
 
 /// One client's stay: who it is, and what it has set. Holds no View between its queries.
 pub struct Session {
@@ -17,7 +20,12 @@ pub struct Session {
     pub(super) access: Access,
     pub(super) state: SessionState,
     pub(super) time_max: Option<Duration>,
+    /// Schemas beside the tables' own, where a door has some.
+    pub(super) schemas: Schemas,
 }
+
+/// Schemas by their names.
+pub(super) type Schemas = Arc<[(&'static str, Arc<dyn SchemaProvider>)]>;
 
 /// What a statement will take and give, known without running it.
 #[derive(Clone, Debug)]
@@ -59,13 +67,13 @@ impl Session {
         self.start(Question::Statement { statement: Box::new(statement), values }).await
     }
 
-    /// Plans a statement without running it.
-    pub async fn describe(&self, statement: Statement) -> Result<Described, QueryError> {
+    /// Plans a statement without running it. `declared` are the types that a client gives its parameters, in order.
+    pub async fn describe(&self, statement: Statement, declared: &[Option<DataType>]) -> Result<Described, QueryError> {
         refuse_writing(&statement)?;
         let inner = &self.engine.inner;
         let clean = |error| QueryError::from_datafusion(error, inner.limits.memory_bytes_max);
-        let state = with_views(inner, &self.state, &self.access).await?;
-        let plan = logical(&state, statement).await.map_err(clean)?;
+        let state = with_views(inner, &self.state, &self.access, &self.schemas).await?;
+        let mut plan = logical(&state, statement).await.map_err(clean)?;
         let mut numbered: Vec<(usize, Option<DataType>)> = Vec::new();
         for (name, kind) in plan.get_parameter_types().map_err(clean)? {
             let number = name.trim_start_matches('$').parse().ok().filter(|number| *number > 0);
@@ -83,6 +91,15 @@ impl Session {
                 *slot = kind;
             }
         }
+        if declared.iter().any(Option::is_some) {
+            // What a client declares may change what comes out.
+            let types = parameters.iter().enumerate().map(|(at, inferred)| {
+                let declared = declared.get(at).and_then(Option::as_ref);
+                declared.or(inferred.as_ref()).unwrap_or(&DataType::Utf8)
+            });
+            let nulls = types.map(ScalarValue::try_from).collect::<Result<Vec<_>, _>>().map_err(clean)?;
+            plan = plan.replace_params_with_values(&ParamValues::from(nulls)).map_err(clean)?;
+        }
         let schema = with_unique_names(&std::sync::Arc::new(plan.schema().as_arrow().clone()));
         Ok(Described { schema, parameters })
     }
@@ -92,7 +109,14 @@ impl Session {
     }
 
     pub(super) fn ask(&self, question: Question) -> Ask {
-        Ask { access: self.access.clone(), state: self.state.clone(), time_max: self.time_max(), question }
+        Ask {
+            access: self.access.clone(),
+            state: self.state.clone(),
+            schemas: self.schemas.clone(),
+            time_max: self.time_max(),
+            question,
+            stop: Stop::default(),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
+mod amplification;
 pub(crate) mod fixture;
 mod moments;
+mod stopping;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +45,7 @@ async fn json(engine: &Engine, sql: &str) -> String {
 
 async fn refused(engine: &Engine, sql: &str) -> String {
     match batches(engine, sql).await {
-        Err(QueryError::Sql(text)) => text,
+        Err(QueryError::Sql(text) | QueryError::Named { text, .. }) => text,
         Err(other) => panic!("{sql}: {other:?}"),
         Ok(_) => panic!("{sql}: answered"),
     }
