@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
     CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    Interval, ObjectName, Query, Select, SelectItem, SetExpr, Statement as Ast, TableAlias, TableFactor, Value,
-    VisitMut, VisitorMut,
+    Interval, ObjectName, Query, Select, SelectItem, SetExpr, Statement as Ast, TableAlias, TableFactor,
+    TableWithJoins, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 
 use crate::query::error::QueryError;
@@ -129,6 +129,10 @@ fn table(factor: &mut TableFactor) {
         _ => return,
     };
     let Some(plain) = plain_name(&name).filter(|plain| SETS.contains(&plain.as_str())) else { return };
+    // Its own, from before.
+    if alias.as_ref().is_some_and(|alias| alias.name.value == NUMBERS) {
+        return;
+    }
     let column = match &alias {
         Some(alias) => alias.columns.first().map_or_else(|| alias.name.clone(), |column| column.name.clone()),
         None if plain.starts_with("json") && plain.contains("elements") => Ident::new("value"),
@@ -141,18 +145,40 @@ fn table(factor: &mut TableFactor) {
             _ => return,
         }
     }
-    let mut set = call(&plain, values);
-    if let Expr::Function(function) = &mut set {
-        array_form(function);
-    }
-    let unnested = call("unnest", vec![set]);
     let Some(mut query) = template() else { return };
-    if let SetExpr::Select(select) = query.body.as_mut() {
+    let SetExpr::Select(select) = query.body.as_mut() else { return };
+    if plain == "generate_series" && values.iter().all(is_whole_number) {
+        // DataFusion's own table of whole numbers is made as it is read, however long.
+        select.from = vec![TableWithJoins { relation: factor.clone(), joins: Vec::new() }];
+        if let Some(TableFactor::Table { alias, .. } | TableFactor::Function { alias, .. }) =
+            select.from.first_mut().map(|from| &mut from.relation)
+        {
+            *alias = Some(TableAlias { explicit: true, name: Ident::new(NUMBERS), columns: Vec::new(), at: None });
+        }
+        let value = Expr::Identifier(Ident::new("value"));
+        select.projection = vec![SelectItem::ExprWithAlias { expr: value, alias: column }];
+    } else {
+        let mut set = call(&plain, values);
+        if let Expr::Function(function) = &mut set {
+            array_form(function);
+        }
+        let unnested = call("unnest", vec![set]);
         select.projection = vec![SelectItem::ExprWithAlias { expr: unnested, alias: column }];
     }
     let name = alias.map_or_else(|| Ident::new(plain), |alias| alias.name);
     let alias = Some(TableAlias { explicit: true, name, columns: Vec::new(), at: None });
     *factor = TableFactor::Derived { lateral, subquery: Box::new(query), alias, sample: None };
+}
+
+/// The name of DataFusion's table within the query that is put in its place.
+const NUMBERS: &str = "zktrail_numbers";
+
+fn is_whole_number(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(value) => matches!(&value.value, Value::Number(digits, _) if digits.bytes().all(|byte| byte.is_ascii_digit())),
+        Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr } => is_whole_number(expr),
+        _ => false,
+    }
 }
 
 /// `SELECT 1`, to be filled.
@@ -196,7 +222,7 @@ fn expression(expr: &mut Expr) -> ControlFlow<String> {
             let similar = call("zktrail_similar", arguments);
             *expr = match negated {
                 true => Expr::UnaryOp {
-                    op: datafusion::sql::sqlparser::ast::UnaryOperator::Not,
+                    op: UnaryOperator::Not,
                     expr: Box::new(Expr::Nested(Box::new(similar))),
                 },
                 false => similar,
