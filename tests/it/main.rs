@@ -9,6 +9,7 @@ mod demo;
 mod disk;
 mod embedded;
 mod faults;
+mod functions;
 mod golden;
 mod harness;
 mod imports;
