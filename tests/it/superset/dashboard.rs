@@ -313,7 +313,7 @@ async fn dashboard_holds(
     match superset.look(id, &picture).await? {
         Some(seen) => {
             println!("{title}: {}", picture.display());
-            ensure_drawn(&seen)
+            ensure_drawn(&seen, number(&charts, "Changes", "changes")?)
         }
         None => {
             skip(title, "Chromium or playwright-core is not there: run tests/run prepare");
