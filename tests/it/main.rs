@@ -3,6 +3,7 @@
 mod agent;
 mod airflow;
 mod check;
+mod clients;
 mod clock;
 mod demo;
 mod disk;
@@ -17,6 +18,7 @@ mod prometheus;
 mod proxy;
 mod queries;
 mod readers;
+mod reading;
 mod reconnect;
 mod servers;
 mod slt;
