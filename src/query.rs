@@ -10,9 +10,11 @@
 //! only object store is an empty one, and the parts are opened by [`crate::history::part::Part`], not by path.
 //!
 //! Every query holds one View of each cluster for all its tables, so that they agree with each other; it runs on the
-//! engine's own threads, so that a heavy one does not delay what is being recorded; and it is bounded by [`Limits`].
+//! engine's own threads, so that a heavy one does not delay what is being recorded; it is bounded by [`Limits`]; and once
+//! nobody waits for it, or its time is over, it ends inside whatever operator it is in (`stop.rs`).
 
 mod access;
+mod amplify;
 pub mod encode;
 mod engine;
 mod error;
@@ -20,6 +22,8 @@ mod functions;
 pub mod library;
 pub mod parameters;
 mod read_only;
+mod shown;
+mod stop;
 pub(crate) mod tables;
 pub mod when;
 
@@ -28,6 +32,7 @@ pub use engine::{Activity, Described, Engine, Limits, Observer, QueryEvent, Quer
 pub use error::{ErrorKind, Fault, QueryError};
 pub use parameters::Parameters;
 pub use read_only::{behind_comments, error as refuse_writing_word};
+pub use shown::statement_to_show;
 pub use tables::{FUNCTIONS as TABLE_FUNCTIONS, NAMES as TABLES, PgActivity, PgFacts, PgSetting};
 
 /// Words for an error of the parser, as for every other.

@@ -25,10 +25,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, Sleep, timeout, timeout_at};
 
 use super::access::Access;
+use super::amplify;
 use super::error::{Fault, QueryError};
 use super::functions;
 use super::parameters::{self, Parameters};
 use super::read_only;
+use super::stop::{self, Stop};
 use super::tables::{self, PartStatistics, PgFacts, Postgres, Tables};
 use crate::history::error::HistoryError;
 use crate::history::view::View;
@@ -147,6 +149,9 @@ impl Drop for Threads {
 /// How long the end of a query that reached its deadline waits for its reader.
 const LAST_WORD_WAIT_MAX: Duration = Duration::from_secs(1);
 
+/// How far the query threads stand back: a tenth of the processor where both want all of it.
+const QUERY_NICENESS: i32 = 10;
+
 /// Batches that may wait between a query and its reader.
 const BATCHES_WAITING_MAX: usize = 2;
 
@@ -157,6 +162,7 @@ impl Engine {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(cores)
             .thread_name("zktrail-query")
+            .on_thread_start(yield_to_recording)
             .enable_time()
             .build()
             .map_err(|error| QueryError::Internal(format!("cannot start the query threads: {error}")))?;
@@ -250,8 +256,9 @@ impl Engine {
         let deadline = Instant::now() + time_max;
         let (schema_sender, schema) = oneshot::channel();
         let (sender, receiver) = mpsc::channel(BATCHES_WAITING_MAX);
+        let stop = ask.stop.clone();
         let run = Run { inner: inner.clone(), ask, deadline, permit };
-        let task = StopOnDrop(runtime.spawn(run.run(schema_sender, sender)).abort_handle());
+        let task = StopOnDrop(stop, runtime.spawn(run.run(schema_sender, sender)).abort_handle());
         let time_error = || QueryError::Time { limit: time_max };
         let schema = match timeout_at(deadline, schema).await {
             Err(_) => return Err(time_error()),
@@ -269,6 +276,16 @@ impl Engine {
     }
 }
 
+/// Lets every other thread of the process go first: what is being recorded must not wait for a query.
+fn yield_to_recording() {
+    // Linux counts niceness by thread. Where it cannot be set, queries only compete as equals.
+    let link = std::fs::read_link("/proc/thread-self").ok();
+    let thread = link.as_deref().and_then(Path::file_name).and_then(|name| name.to_str()?.parse().ok());
+    if let Some(thread) = thread.and_then(rustix::process::Pid::from_raw) {
+        let _ = rustix::process::setpriority_process(Some(thread), QUERY_NICENESS);
+    }
+}
+
 /// One question to the engine, and on whose behalf.
 struct Ask {
     access: Access,
@@ -277,6 +294,7 @@ struct Ask {
     schemas: session::Schemas,
     time_max: Duration,
     question: Question,
+    stop: Stop,
 }
 
 enum Question {
@@ -332,7 +350,7 @@ async fn plan(inner: &Arc<Inner>, ask: &Ask) -> Result<(Arc<dyn ExecutionPlan>, 
         other => other,
     })?;
     let physical = state.create_physical_plan(&logical).await.map_err(clean)?;
-    Ok((physical, state))
+    Ok((stop::stoppable(&physical, &ask.stop).map_err(clean)?, state))
 }
 
 fn refuse_writing(statement: &Statement) -> Result<(), QueryError> {
@@ -368,7 +386,10 @@ impl Run {
         let work = answer(&inner, &ask, &mut schema_sender, &sender, &mut tally.rows);
         // A panic in a plan must become an error, or the answer would look like one that ended early.
         let outcome = match timeout_at(deadline, std::panic::AssertUnwindSafe(work).catch_unwind()).await {
-            Err(_) => Err(QueryError::Time { limit: ask.time_max }),
+            Err(_) => {
+                ask.stop.now();
+                Err(QueryError::Time { limit: ask.time_max })
+            }
             Ok(Err(_)) => Err(QueryError::Internal("the query panicked".to_owned())),
             Ok(Ok(outcome)) => outcome,
         };
@@ -496,11 +517,12 @@ impl Drop for Tally {
     }
 }
 
-struct StopOnDrop(tokio::task::AbortHandle);
+struct StopOnDrop(Stop, tokio::task::AbortHandle);
 
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
-        self.0.abort();
+        self.0.now();
+        self.1.abort();
     }
 }
 
@@ -586,7 +608,7 @@ fn base_state(limits: &Limits, spill_dir: &Path, cores: usize) -> Result<Session
         .with_table_factories(HashMap::new())
         .with_file_formats(Vec::new());
     builder.scalar_functions().get_or_insert_default().extend(functions::all());
-    Ok(builder.build())
+    Ok(amplify::bound(builder).build())
 }
 
 mod session;

@@ -9,6 +9,7 @@ mod reader;
 mod scope;
 mod sessions;
 mod statistics;
+mod withheld;
 mod znodes;
 
 use std::collections::HashMap;
@@ -57,7 +58,6 @@ pub(super) struct Tables {
     statistics: Arc<PartStatistics>,
     /// Plans the views that are written in SQL.
     base: Arc<SessionState>,
-    #[expect(dead_code, reason = "withheld beneath every table")]
     values: Values,
 }
 
@@ -79,11 +79,13 @@ impl Tables {
     }
 
     fn parts(&self, table: Table) -> Arc<dyn TableProvider> {
-        Arc::new(PartsTable::new(table, self.views.clone(), self.statistics.clone()))
+        let table = PartsTable::new(table, self.views.clone(), self.statistics.clone());
+        withheld::as_shown(self.values, Arc::new(table))
     }
 
     fn znodes(&self) -> Arc<dyn TableProvider> {
-        Arc::new(ZnodesTable::new(self.views.iter().map(|view| (view.clone(), At::Now)).collect(), false))
+        let trees = self.views.iter().map(|view| (view.clone(), At::Now)).collect();
+        withheld::as_shown(self.values, Arc::new(ZnodesTable::new(trees, false)))
     }
 }
 
@@ -99,7 +101,7 @@ impl SchemaProvider for Tables {
             "snapshots" => self.parts(Table::Snapshots),
             "coverage" => self.parts(Table::Coverage),
             "znodes" => self.znodes(),
-            "gaps" => Arc::new(GapsTable::new(self.views.clone())),
+            "gaps" => withheld::as_shown(self.values, Arc::new(GapsTable::new(self.views.clone()))),
             "sessions" => sessions::view(&self.base, self.parts(Table::Sessions), self.znodes()).await?,
             _ => return Ok(None),
         }))
@@ -124,8 +126,8 @@ pub(super) fn with_tables(
     }
     catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
     let mut functions: HashMap<String, Arc<TableFunction>> = base.table_functions().clone();
-    let at = TableFunction::new("znodes_at".to_owned(), Arc::new(ZnodesAt::new(tables.views.clone())));
-    let diff = TableFunction::new("tree_diff".to_owned(), Arc::new(TreeDiff::new(tables.views.clone())));
+    let at = TableFunction::new("znodes_at".to_owned(), Arc::new(ZnodesAt::new(tables.views.clone(), tables.values)));
+    let diff = TableFunction::new("tree_diff".to_owned(), Arc::new(TreeDiff::new(tables.views.clone(), tables.values)));
     for function in [at, diff] {
         functions.insert(function.name().to_owned(), Arc::new(function));
     }

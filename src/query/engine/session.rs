@@ -12,6 +12,7 @@ use super::{Ask, Engine, QueryStream, Question, logical, refuse_writing, with_un
 use crate::query::access::Access;
 use crate::query::error::QueryError;
 use crate::query::parameters::Parameters;
+use crate::query::stop::Stop;
 
 /// One client's stay: who it is, and what it has set. Holds no View between its queries.
 pub struct Session {
@@ -114,6 +115,7 @@ impl Session {
             schemas: self.schemas.clone(),
             time_max: self.time_max(),
             question,
+            stop: Stop::default(),
         }
     }
 }

@@ -1,5 +1,7 @@
+mod amplification;
 pub(crate) mod fixture;
 mod moments;
+mod stopping;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::response::{ErrorResponse, NoticeResponse};
 
-use crate::query::{Fault, QueryError};
+use crate::query::{ErrorKind, Fault, QueryError};
 
 /// What a client is told: a SQLSTATE and words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +41,16 @@ impl PgError {
 
     pub(super) fn failed_transaction() -> Self {
         Self::new("25P02", "current transaction is aborted, commands ignored until end of transaction block")
+    }
+
+    /// Who can do something about it, by the class of its SQLSTATE.
+    pub(super) fn kind(&self) -> ErrorKind {
+        match (self.code, self.code.get(..2).unwrap_or_default()) {
+            ("57014", _) | (_, "54") => ErrorKind::Limit,
+            (_, "53") => ErrorKind::Busy,
+            (_, "58" | "XX") => ErrorKind::Server,
+            _ => ErrorKind::User,
+        }
     }
 
     pub(super) fn to_message(&self, severity: &str) -> PgWireBackendMessage {
