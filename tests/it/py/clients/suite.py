@@ -84,6 +84,8 @@ class Client:
     name = None
     # Whether its connection goes on after a cancelled query.
     survives_cancel = True
+    # Whether a parameter of a table function must be text: to a client that asks the server for its type it is.
+    table_function_text = False
     # How it writes the types of columns, where it does not say what PostgreSQL says.
     types = {}
 
