@@ -1,19 +1,20 @@
 //! From a statement's text to what the engine runs: parsed as PostgreSQL parses it, and put into the words that the
 //! engine knows where the two differ. Pure.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
 
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, CastKind, DataType as SqlType, Expr, LimitClause, Query, SelectItem, SetExpr, Statement as Ast,
-    TimezoneInfo, Value, VisitMut, VisitorMut,
+    Array, ArrayElemTypeDef, CastKind, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName, Query, SelectItem, SetExpr,
+    Statement as Ast, TimezoneInfo, Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use datafusion_pg_catalog::sql::rules::{
-    CurrentUserVariableToSessionUserFunctionCall, RewriteArrayAnyAllOperation, SqlStatementRewriteRule,
-    StripCallableQualifier,
+    CurrentUserVariableToSessionUserFunctionCall, SqlStatementRewriteRule, StripCallableQualifier,
 };
 use pgwire::api::Type;
 
@@ -52,8 +53,8 @@ pub(super) fn parse(piece: &Piece) -> Result<Statement, PgError> {
         }
     };
     if let Some(ast) = inner(&mut statement) {
-        let rules: [&dyn SqlStatementRewriteRule; 3] =
-            [&RewriteArrayAnyAllOperation, &StripCallableQualifier, &CurrentUserVariableToSessionUserFunctionCall];
+        let rules: [&dyn SqlStatementRewriteRule; 2] =
+            [&StripCallableQualifier, &CurrentUserVariableToSessionUserFunctionCall];
         for rule in rules {
             let taken = std::mem::replace(
                 ast,
@@ -61,9 +62,124 @@ pub(super) fn parse(piece: &Piece) -> Result<Statement, PgError> {
             );
             *ast = rule.rewrite(taken);
         }
+        let _ = VisitMut::visit(ast, &mut Words { looks_around: piece.looks_around() });
+        tell_apart(ast);
     }
     Ok(statement)
 }
+
+/// Puts what PostgreSQL says and the engine does not into the engine's words, without a change of meaning.
+struct Words {
+    looks_around: bool,
+}
+
+impl VisitorMut for Words {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            // The engine knows the backslash alone.
+            Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
+                if let Some(Value::SingleQuotedString(escape)) = escape_char.as_ref().map(|escape| &escape.value)
+                    && escape != "\\"
+                {
+                    let escape = text(escape);
+                    let taken = std::mem::replace(pattern.as_mut(), escape.clone());
+                    **pattern = call("like_escape", vec![taken, escape]);
+                    *escape_char = None;
+                }
+            }
+            // An array that is written as a text.
+            Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } => {
+                if let Expr::Value(value) = right.as_ref()
+                    && let Value::SingleQuotedString(elements) = &value.value
+                    && let Some(elements) = super::parameters::array_elements(elements)
+                {
+                    let elements = elements.into_iter().map(|element| element.map_or_else(null, |element| text(&element)));
+                    **right = Expr::Array(Array { elem: elements.collect(), named: true });
+                }
+            }
+            // Rows of the catalog, gathered: there are none, of whatever clients gather so.
+            Expr::Function(function) if self.looks_around => {
+                if matches!(function.args, FunctionArguments::Subquery(_))
+                    && function.name.to_string().eq_ignore_ascii_case("array")
+                {
+                    let data_type = SqlType::Array(ArrayElemTypeDef::SquareBracket(Box::new(SqlType::Text), None));
+                    *expr = Expr::Cast {
+                        kind: CastKind::Cast,
+                        expr: Box::new(null()),
+                        data_type,
+                        array: false,
+                        format: None,
+                    };
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn text(value: &str) -> Expr {
+    Expr::Value(Value::SingleQuotedString(value.to_owned()).into())
+}
+
+fn null() -> Expr {
+    Expr::Value(Value::Null.into())
+}
+
+fn call(name: &str, arguments: Vec<Expr>) -> Expr {
+    let arguments = arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)));
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: arguments.collect(),
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+/// PostgreSQL lets two columns of an answer have one name; the engine does not. The later gets another one here; how
+/// the columns are called in the end, [`column_names`] says.
+fn tell_apart(ast: &mut Ast) {
+    let Ast::Query(query) = ast else { return };
+    let SetExpr::Select(select) = query.body.as_mut() else { return };
+    let mut taken = BTreeSet::new();
+    for (at, item) in select.projection.iter_mut().enumerate() {
+        match item {
+            SelectItem::UnnamedExpr(expr) => {
+                let name = match &*expr {
+                    Expr::Cast { .. } => column_name(expr).unwrap_or_else(|| expr.to_string()),
+                    Expr::CompoundIdentifier(names) => names.last().map(|name| name.value.clone()).unwrap_or_default(),
+                    other => other.to_string(),
+                };
+                if !taken.insert(name) {
+                    let alias = Ident::with_quote('"', format!("{SAME_AGAIN}{at}"));
+                    let expr = std::mem::replace(expr, null());
+                    *item = SelectItem::ExprWithAlias { expr, alias };
+                }
+            }
+            SelectItem::ExprWithAlias { expr, alias } => {
+                if !taken.insert(alias.value.clone()) {
+                    let alias = Ident::with_quote('"', format!("{SAME_AGAIN}{at}:{}", alias.value));
+                    let expr = std::mem::replace(expr, null());
+                    *item = SelectItem::ExprWithAlias { expr, alias };
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// How the names begin that [`tell_apart`] gives.
+const SAME_AGAIN: &str = "zktrail same again ";
 
 /// The parser says where only in words: `… at Line: 1, Column: 8`.
 fn place(message: &str) -> Option<Place> {
@@ -178,6 +294,10 @@ pub(super) fn column_names(statement: &Statement, columns: usize) -> Vec<Option<
     for item in &select.projection {
         match item {
             SelectItem::UnnamedExpr(expr) => names.push(column_name(expr)),
+            SelectItem::ExprWithAlias { expr, alias } if alias.value.starts_with(SAME_AGAIN) => {
+                let own = alias.value.split_once(':').map(|(_, own)| own.to_owned());
+                names.push(own.or_else(|| column_name(expr)).or_else(|| plain_name(expr)));
+            }
             item if is_wild(item) => names.extend(std::iter::repeat_n(None, columns - single)),
             _ => names.push(None),
         }
@@ -194,11 +314,7 @@ fn column_name(expr: &Expr) -> Option<String> {
         }
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => column_name(inner),
         Expr::Cast { expr: inner, data_type, .. } => match column_name(inner) {
-            None => match inner.as_ref() {
-                Expr::Identifier(name) => Some(name.value.clone()),
-                Expr::CompoundIdentifier(names) => names.last().map(|name| name.value.clone()),
-                _ => None,
-            },
+            None => plain_name(inner),
             Some(name) if name == UNNAMED => Some(type_name(data_type)),
             named => named,
         },
@@ -212,6 +328,14 @@ fn column_name(expr: &Expr) -> Option<String> {
         Expr::AtTimeZone { .. } => Some("timezone".to_owned()),
         Expr::Subquery(_) => None,
         _ => Some(UNNAMED.to_owned()),
+    }
+}
+
+fn plain_name(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Identifier(name) => Some(name.value.clone()),
+        Expr::CompoundIdentifier(names) => names.last().map(|name| name.value.clone()),
+        _ => None,
     }
 }
 
