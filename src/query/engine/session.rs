@@ -147,6 +147,11 @@ fn told_by_place(plan: &LogicalPlan) -> Result<HashMap<usize, DataType>, DataFus
         let schema = schema.unwrap_or_else(|| node.schema().as_ref().clone());
         node.apply_expressions(|expr| {
             expr.apply(|expr| {
+                if let Expr::Cast(cast) = expr
+                    && let Some(number) = number(&cast.expr)
+                {
+                    told.insert(number, cast.field.data_type().clone());
+                }
                 if let Expr::ScalarFunction(function) = expr
                     && matches!(function.name(), "array_has" | "array_position")
                     && let [haystack, needle, ..] = function.args.as_slice()

@@ -553,6 +553,16 @@ impl Connection {
         let Self { reader, entered, query, .. } = self;
         let backend = &entered.backend;
         let plain = attended(reader, backend, async { Ok(query.describe(statement.clone(), &hints).await) }).await?;
+        let (statement, plain) = match plain {
+            // Two columns of one name: PostgreSQL does not mind.
+            Err(error) if error.to_string().contains("require unique expression names") => {
+                let statement = question::all_apart(&statement);
+                let again = async { Ok(query.describe(statement.clone(), &hints).await) };
+                let described = attended(reader, backend, again).await?;
+                (statement, described)
+            }
+            plain => (statement, plain),
+        };
         let is_typed = |described: &crate::query::Described| {
             described.parameters.iter().zip(&hints).all(|(known, hint)| hint.is_none() || known.is_some())
         };

@@ -1,6 +1,7 @@
 //! From a statement's text to what the engine runs: parsed as PostgreSQL parses it, and put into the words that the
 //! engine knows where the two differ. Pure.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
@@ -8,8 +9,8 @@ use std::sync::OnceLock;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{
     Array, ArrayElemTypeDef, CastKind, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName, Query, SelectItem, SetExpr,
-    Statement as Ast, TimezoneInfo, Value, VisitMut, VisitorMut,
+    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, Query, SelectItem, SetExpr,
+    Statement as Ast, TableFactor, TimezoneInfo, Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
@@ -33,7 +34,7 @@ pub(super) fn parse(piece: &Piece) -> Result<Statement, PgError> {
     };
     let mut statement = if piece.looks_around() && piece.tag() == "SELECT" {
         let parser = LOOKING_AROUND.get_or_init(PostgresCompatibilityParser::new);
-        let mut statements = parser.parse(&piece.text).map_err(|error| wrong(&error.to_string()))?;
+        let mut statements = parser.parse(&functions_by_name(&piece.text)).map_err(|error| wrong(&error.to_string()))?;
         match (statements.pop(), statements.is_empty()) {
             (Some(statement), true) => Statement::Statement(Box::new(statement)),
             _ => return Err(PgError::new("42601", "this is not one statement")),
@@ -99,6 +100,48 @@ impl VisitorMut for Words {
                     **right = Expr::Array(Array { elem: elements.collect(), named: true });
                 }
             }
+            Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("generate_subscripts") => {
+                if let FunctionArguments::List(list) = &function.args
+                    && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(of))) = list.args.first()
+                {
+                    *expr = call("unnest", vec![call("array_subscripts", vec![of.clone()])]);
+                }
+            }
+            // What is left of Grafana's walk along the search path, which leads to one schema.
+            Expr::InList { list, .. } if self.looks_around => {
+                if let [Expr::Value(value)] = list.as_mut_slice()
+                    && value.value == Value::SingleQuotedString(String::new())
+                {
+                    value.value = Value::SingleQuotedString("public".to_owned());
+                }
+            }
+            Expr::Subquery(query) if self.looks_around => {
+                if asks_for_nothing(query) {
+                    *expr = null();
+                } else {
+                    at_most_one(query);
+                }
+            }
+            // A flag of the catalog beside a text that stands for one.
+            Expr::BinaryOp { left, right, .. } if self.looks_around => {
+                let is_flag = |expr: &Expr| {
+                    let name = plain_name(expr).unwrap_or_default();
+                    ["indis", "relhas", "relis", "attis", "datis", "rolcan"].iter().any(|begin| name.starts_with(begin))
+                };
+                let flag = |expr: &Expr| match expr {
+                    Expr::Value(value) => match &value.value {
+                        Value::SingleQuotedString(text) if text == "t" || text == "true" => Some(true),
+                        Value::SingleQuotedString(text) if text == "f" || text == "false" => Some(false),
+                        _ => None,
+                    },
+                    _ => None,
+                };
+                if is_flag(left)
+                    && let Some(value) = flag(right)
+                {
+                    **right = Expr::Value(Value::Boolean(value).into());
+                }
+            }
             // Rows of the catalog, gathered: there are none, of whatever clients gather so.
             Expr::Function(function) if self.looks_around => {
                 if matches!(function.args, FunctionArguments::Subquery(_))
@@ -118,6 +161,69 @@ impl VisitorMut for Words {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// Tables of the catalog that are empty here.
+const EMPTY: [&str; 9] = [
+    "pg_attrdef", "pg_sequence", "pg_inherits", "pg_constraint", "pg_index", "pg_policy", "pg_trigger", "pg_enum",
+    "pg_partitioned_table",
+];
+
+/// Whether a scalar subquery reads an empty table, and so is null. (Those that count are left alone.)
+fn asks_for_nothing(query: &Query) -> bool {
+    let SetExpr::Select(select) = query.body.as_ref() else { return false };
+    let is_empty = |factor: &TableFactor| match factor {
+        TableFactor::Table { name, .. } => {
+            name.0.last().and_then(|part| part.as_ident()).is_some_and(|name| EMPTY.contains(&name.value.as_str()))
+        }
+        _ => false,
+    };
+    let counts = select.projection.iter().any(|item| item.to_string().to_ascii_lowercase().contains("count("));
+    !counts && select.from.iter().any(|from| is_empty(&from.relation))
+}
+
+/// The engine wants to be sure that a subquery gives one row: the catalog's give one at most, of which the greatest
+/// is the only one.
+fn at_most_one(query: &mut Query) {
+    let SetExpr::Select(select) = query.body.as_mut() else { return };
+    let is_grouped = !matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
+    if is_grouped || select.distinct.is_some() || select.from.is_empty() {
+        return;
+    }
+    let [item] = select.projection.as_mut_slice() else { return };
+    let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else { return };
+    let gathers = |expr: &Expr| match expr {
+        Expr::Function(function) => {
+            let name = function.name.to_string().to_ascii_lowercase();
+            let name = name.rsplit('.').next().unwrap_or_default();
+            ["max", "min", "count", "sum", "bool_or", "bool_and", "every", "string_agg", "array_agg"].contains(&name)
+        }
+        _ => false,
+    };
+    if gathers(expr) {
+        return;
+    }
+    let inner = std::mem::replace(expr, null());
+    *expr = call("max", vec![inner]);
+    query.order_by = None;
+    query.limit_clause = None;
+}
+
+/// Gives every column of the answer that has no name one that no other has.
+pub(super) fn all_apart(statement: &Statement) -> Statement {
+    let mut statement = statement.clone();
+    if let Some(Ast::Query(query)) = inner(&mut statement)
+        && let SetExpr::Select(select) = query.body.as_mut()
+    {
+        for (at, item) in select.projection.iter_mut().enumerate() {
+            if let SelectItem::UnnamedExpr(expr) = item {
+                let alias = Ident::with_quote('"', format!("{SAME_AGAIN}{at}"));
+                let expr = std::mem::replace(expr, null());
+                *item = SelectItem::ExprWithAlias { expr, alias };
+            }
+        }
+    }
+    statement
 }
 
 fn text(value: &str) -> Expr {
@@ -180,6 +286,31 @@ fn tell_apart(ast: &mut Ast) {
 
 /// How the names begin that [`tell_apart`] gives.
 const SAME_AGAIN: &str = "zktrail same again ";
+
+/// `'array_in'::regproc` as the plain name: that is how the catalog here holds functions.
+fn functions_by_name(sql: &str) -> Cow<'_, str> {
+    const CAST: &str = "'::regproc";
+    const QUALIFIED: &str = "'pg_catalog.";
+    if !sql.contains(CAST) {
+        return Cow::Borrowed(sql);
+    }
+    let mut named = String::with_capacity(sql.len());
+    let mut rest = sql;
+    while let Some((before, after)) = rest.split_once(CAST) {
+        match before.rfind('\'').and_then(|quote| before.split_at_checked(quote)) {
+            Some((before, name)) => {
+                named.push_str(before);
+                named.push('\'');
+                named.push_str(name.strip_prefix(QUALIFIED).or_else(|| name.strip_prefix('\'')).unwrap_or(name));
+            }
+            None => named.push_str(before),
+        }
+        named.push('\'');
+        rest = after;
+    }
+    named.push_str(rest);
+    Cow::Owned(named)
+}
 
 /// The parser says where only in words: `… at Line: 1, Column: 8`.
 fn place(message: &str) -> Option<Place> {
@@ -353,5 +484,52 @@ fn type_name(data_type: &SqlType) -> String {
         SqlType::DoublePrecision | SqlType::Double(_) => "float8".to_owned(),
         SqlType::Real => "float4".to_owned(),
         other => other.to_string().to_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::command::pieces;
+    use super::*;
+
+    fn parsed(sql: &str) -> Statement {
+        parse(&pieces(sql).unwrap().pop().unwrap()).unwrap()
+    }
+
+    fn names(sql: &str, columns: usize) -> Vec<String> {
+        let names = column_names(&parsed(sql), columns);
+        names.into_iter().map(|name| name.unwrap_or_else(|| "-".to_owned())).collect()
+    }
+
+    #[test]
+    fn columns_are_named_as_postgresql_names_them() {
+        assert_eq!(names("SELECT path, count(*), max(seq) AS m, 1, 'x'::text, time::date FROM changes", 6), [
+            "-", "count", "-", "?column?", "text", "time"
+        ]);
+        assert_eq!(names("SELECT *, upper(path) FROM changes", 4), ["-", "-", "-", "upper"]);
+        assert_eq!(names("VALUES (1, 2)", 2), ["column1", "column2"]);
+        assert_eq!(names("SELECT 1 UNION SELECT 2", 1), ["?column?"]);
+        assert_eq!(names("SELECT 1, 1, time, time::text, a.x AS y, b.x AS y", 6), [
+            "?column?", "?column?", "-", "time", "-", "y"
+        ]);
+    }
+
+    #[test]
+    fn words_of_postgresql_become_the_engines() {
+        let shown = |sql: &str| parsed(sql).to_string();
+        assert_eq!(shown("SELECT x LIKE 'a/_%' ESCAPE '/'"), "SELECT x LIKE like_escape('a/_%', '/')");
+        assert_eq!(shown("SELECT x = ANY('{a,b}')"), "SELECT x = ANY(ARRAY['a', 'b'])");
+        assert_eq!(shown("SELECT pg_catalog.upper(x)"), "SELECT upper(x)");
+        assert_eq!(
+            shown("SELECT (SELECT adbin FROM pg_catalog.pg_attrdef d WHERE d.adrelid = a.oid) FROM pg_class a"),
+            "SELECT NULL FROM pg_catalog.pg_class AS a"
+        );
+        assert_eq!(functions_by_name("typinput = 'pg_catalog.array_in'::regproc OR 'x'::regproc"), "typinput = 'array_in' OR 'x'");
+    }
+
+    #[test]
+    fn declared_types_are_written_down_but_not_where_a_number_has_to_be() {
+        let typed = with_types(&parsed("SELECT $1 FROM changes LIMIT $2"), &[Some(Type::INT4), Some(Type::INT8)]);
+        assert_eq!(typed.to_string(), "SELECT CAST($1 AS INTEGER) FROM changes LIMIT $2");
     }
 }

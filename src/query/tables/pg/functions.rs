@@ -4,9 +4,9 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, ListArray, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::datatypes::{DataType, Field, Int32Type, Int64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
@@ -14,6 +14,9 @@ use datafusion::logical_expr::{
 };
 
 use super::{PgFacts, internal};
+
+/// The subscripts of an array, as an array: what `generate_subscripts` unnests.
+pub const SUBSCRIPTS: &str = "array_subscripts";
 
 type Apply = Arc<dyn Fn(&[ArrayRef], usize) -> Result<ArrayRef> + Send + Sync>;
 
@@ -155,6 +158,23 @@ pub(super) fn shared() -> Vec<Arc<ScalarUDF>> {
         let names = texts(arguments, 0)?;
         let code = |name: Option<&str>| name.map(|name| if name.eq_ignore_ascii_case("utf8") { 6 } else { -1 });
         Ok(Arc::new(names.iter().map(code).collect::<Int32Array>()))
+    }));
+    let subscripts = DataType::new_list(DataType::Int32, true);
+    functions.push(answer(SUBSCRIPTS, 1..=1, subscripts, Volatility::Immutable, |arguments, _| {
+        let lists = arguments.first().ok_or_else(|| internal("no argument"))?;
+        let lists = lists.as_list_opt::<i32>().ok_or_else(|| {
+            DataFusionError::Execution("generate_subscripts takes an array".to_owned())
+        })?;
+        let counted = lists.iter().map(|list| list.map(|list| (1..).take(list.len()).map(Some)));
+        Ok(Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(counted)))
+    }));
+    // Rows of an index's columns; there are no indexes.
+    let column = DataType::Struct(
+        [Field::new("x", DataType::Int16, true), Field::new("n", DataType::Int32, true)].into_iter().collect(),
+    );
+    let gives = column.clone();
+    functions.push(answer("_pg_expandarray", 1..=1, gives, Volatility::Immutable, move |_, rows| {
+        Ok(arrow::array::new_null_array(&column, rows))
     }));
     functions.push(answer("like_escape", 2..=2, DataType::Utf8, Volatility::Immutable, |arguments, _| {
         let (patterns, escapes) = (texts(arguments, 0)?, texts(arguments, 1)?);
