@@ -9,6 +9,7 @@ mod reader;
 mod scope;
 mod sessions;
 mod statistics;
+mod zone;
 mod znodes;
 
 use std::collections::HashMap;
@@ -59,6 +60,8 @@ pub(super) struct Tables {
     base: Arc<SessionState>,
     #[expect(dead_code, reason = "withheld beneath every table")]
     values: Values,
+    /// The session's time zone, where it is not UTC.
+    zone: Option<Arc<str>>,
 }
 
 impl std::fmt::Debug for Tables {
@@ -75,7 +78,7 @@ impl Tables {
         values: Values,
     ) -> Self {
         views.sort_by(|a, b| a.cluster.cmp(&b.cluster));
-        Self { views: views.into(), statistics, base: Arc::new(base), values }
+        Self { views: views.into(), statistics, base: Arc::new(base), values, zone: None }
     }
 
     fn parts(&self, table: Table) -> Arc<dyn TableProvider> {
@@ -94,7 +97,7 @@ impl SchemaProvider for Tables {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        Ok(Some(match name {
+        let table: Arc<dyn TableProvider> = match name {
             "changes" => self.parts(Table::Changes),
             "snapshots" => self.parts(Table::Snapshots),
             "coverage" => self.parts(Table::Coverage),
@@ -102,7 +105,8 @@ impl SchemaProvider for Tables {
             "gaps" => Arc::new(GapsTable::new(self.views.clone())),
             "sessions" => sessions::view(&self.base, self.parts(Table::Sessions), self.znodes()).await?,
             _ => return Ok(None),
-        }))
+        };
+        zone::shown_in(self.zone.as_deref(), name, table).map(Some)
     }
 
     fn table_exist(&self, name: &str) -> bool {
@@ -116,6 +120,7 @@ pub(super) fn with_tables(
     tables: Tables,
     schemas: &[(&'static str, Arc<dyn SchemaProvider>)],
 ) -> Result<SessionState> {
+    let tables = Tables { zone: zone::of(base), ..tables };
     let catalogs = MemoryCatalogProviderList::new();
     let catalog = MemoryCatalogProvider::new();
     catalog.register_schema(SCHEMA, Arc::new(tables.clone()))?;
@@ -127,6 +132,7 @@ pub(super) fn with_tables(
     let at = TableFunction::new("znodes_at".to_owned(), Arc::new(ZnodesAt::new(tables.views.clone())));
     let diff = TableFunction::new("tree_diff".to_owned(), Arc::new(TreeDiff::new(tables.views.clone())));
     for function in [at, diff] {
+        let function = zone::function_shown_in(tables.zone.clone(), function);
         functions.insert(function.name().to_owned(), Arc::new(function));
     }
     let mut state = SessionStateBuilder::new_from_existing(base.clone())

@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
 
+use datafusion::common::ScalarValue;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{
-    Array, ArrayElemTypeDef, CastKind, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, Query, SelectItem, SetExpr,
+    AccessExpr, Array, ArrayElemTypeDef, CastKind, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr,
     Statement as Ast, TableFactor, TimezoneInfo, Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
@@ -77,6 +78,17 @@ struct Words {
 impl VisitorMut for Words {
     type Break = ();
 
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        // pg_catalog is always in the search path.
+        if let TableFactor::Table { name, args: None, .. } = factor
+            && let [part] = name.0.as_slice()
+            && part.as_ident().is_some_and(|name| name.value.starts_with("pg_"))
+        {
+            name.0.insert(0, ObjectNamePart::Identifier(Ident::new("pg_catalog")));
+        }
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
             // The engine knows the backslash alone.
@@ -113,6 +125,16 @@ impl VisitorMut for Words {
                     && value.value == Value::SingleQuotedString(String::new())
                 {
                     value.value = Value::SingleQuotedString("public".to_owned());
+                }
+            }
+            // `(row).column`
+            Expr::CompoundFieldAccess { root, access_chain }
+                if !matches!(root.as_ref(), Expr::Identifier(_) | Expr::CompoundIdentifier(_)) =>
+            {
+                for access in access_chain {
+                    if let AccessExpr::Dot(Expr::Identifier(name)) = access {
+                        *access = AccessExpr::Dot(text(&name.value));
+                    }
                 }
             }
             Expr::Subquery(query) if self.looks_around => {
@@ -370,10 +392,7 @@ impl VisitorMut for Typed<'_> {
 
 impl Typed<'_> {
     fn data_type(&self, expr: &Expr) -> Option<SqlType> {
-        let Expr::Value(value) = expr else { return None };
-        let Value::Placeholder(name) = &value.value else { return None };
-        let number: usize = name.strip_prefix('$')?.parse().ok()?;
-        sql_type(self.types.get(number.checked_sub(1)?)?.as_ref()?)
+        sql_type(self.types.get(placeholder(expr)? - 1)?.as_ref()?)
     }
 }
 
@@ -398,6 +417,99 @@ fn sql_type(of: &Type) -> Option<SqlType> {
         Type::FLOAT8_ARRAY => return array(SqlType::DoublePrecision),
         _ => return None,
     })
+}
+
+/// The statement with something in place of the parameters of table functions, so that it can be planned without
+/// values; and how many parameters it has.
+pub(super) fn for_describing(statement: &Statement) -> (Statement, usize) {
+    let mut statement = statement.clone();
+    let mut arguments = Arguments { values: None, count: 0 };
+    if let Some(ast) = inner(&mut statement) {
+        let _ = VisitMut::visit(ast, &mut arguments);
+    }
+    (statement, arguments.count)
+}
+
+/// The statement with its values for the parameters of table functions: these are called as it is planned.
+pub(super) fn with_arguments(statement: &Statement, values: &[ScalarValue]) -> Statement {
+    let mut statement = statement.clone();
+    if let Some(ast) = inner(&mut statement) {
+        let _ = VisitMut::visit(ast, &mut Arguments { values: Some(values), count: 0 });
+    }
+    statement
+}
+
+struct Arguments<'a> {
+    values: Option<&'a [ScalarValue]>,
+    count: usize,
+}
+
+impl VisitorMut for Arguments<'_> {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { name, args: Some(arguments), .. } = factor {
+            let mut filled = Filled { values: self.values, count: &mut self.count, found: 0 };
+            // Moments come first; what comes after them need not be there.
+            let moments = if name.to_string().eq_ignore_ascii_case("tree_diff") { 2 } else { 1 };
+            let mut kept = arguments.args.len();
+            for (at, argument) in arguments.args.iter_mut().enumerate() {
+                filled.found = 0;
+                let _ = VisitMut::visit(argument, &mut filled);
+                if filled.found > 0 && self.values.is_none() && at >= moments {
+                    kept = kept.min(at);
+                }
+            }
+            arguments.args.truncate(kept);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        self.count = self.count.max(placeholder(expr).unwrap_or(0));
+        ControlFlow::Continue(())
+    }
+}
+
+struct Filled<'a> {
+    values: Option<&'a [ScalarValue]>,
+    count: &'a mut usize,
+    found: usize,
+}
+
+impl VisitorMut for Filled<'_> {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Some(number) = placeholder(expr) {
+            *self.count = (*self.count).max(number);
+            self.found += 1;
+            let value = self.values.and_then(|values| values.get(number - 1));
+            *expr = value.map_or_else(|| call("now", Vec::new()), literal);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The number of a parameter, from 1.
+fn placeholder(expr: &Expr) -> Option<usize> {
+    let Expr::Value(value) = expr else { return None };
+    let Value::Placeholder(name) = &value.value else { return None };
+    name.strip_prefix('$')?.parse().ok().filter(|number| *number > 0)
+}
+
+/// A value as it would be written.
+fn literal(value: &ScalarValue) -> Expr {
+    if value.is_null() {
+        return null();
+    }
+    if value.data_type().is_numeric() {
+        return Expr::Value(Value::Number(value.to_string(), false).into());
+    }
+    match value.cast_to(&arrow::datatypes::DataType::Utf8) {
+        Ok(ScalarValue::Utf8(Some(written))) => text(&written),
+        _ => null(),
+    }
 }
 
 /// How PostgreSQL names the columns of an answer that have no name of their own; `None` where the engine's name stands.
