@@ -11,6 +11,7 @@
 //! flush, then the door closes. A second signal ends the process at once.
 
 pub mod control;
+mod entrance;
 mod hash_key;
 mod lag;
 mod notices;
@@ -34,6 +35,7 @@ use anyhow::Context;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::control::OpenDoor;
+use self::entrance::Entrance;
 use self::states::States;
 use self::status::{Condition, Status};
 use self::supervisor::{Request, Supervisor};
@@ -44,9 +46,8 @@ use crate::history::{Layout, Settings};
 use crate::lens::ValuePolicy;
 use crate::metrics::{Metrics, QueryOutcome, Subtrees};
 use crate::query::{Engine, ErrorKind, Limits, Observer, QueryEvent};
-use crate::serve::http::{self, AppState, Hosts, Readiness, SnapshotRefused};
+use crate::serve::http::{self, AppState, Credentials, DoorListener, Hosts, Readiness, SnapshotRefused};
 use crate::serve::pg::{self, ConnectionEvent, PgState};
-use crate::serve::users::Users;
 
 pub use self::supervisor::watch_config;
 
@@ -84,6 +85,7 @@ pub async fn run_until(
     let subtrees = Arc::new(subtrees);
     let (status, states) = (Status::default(), States::default());
     let (stop, stopped) = watch::channel(false);
+    let entrance = Entrance::open(&config, &metrics)?;
 
     let engine = engine(&config, &states)?;
     engine.observe(count_queries(metrics.clone()));
@@ -97,7 +99,13 @@ pub async fn run_until(
         None => None,
     };
     let postgres_bound = postgres.as_ref().map(tokio::net::TcpListener::local_addr).transpose()?;
-    let door = match bound {
+    // Beside a door that speaks TLS, commands on this machine have one of their own, which the token alone opens.
+    let own_listener = match (bound, &entrance.tls) {
+        (Some(_), Some(_)) => Some(http::bind((std::net::Ipv4Addr::LOCALHOST, 0).into()).await?),
+        _ => None,
+    };
+    let own_bound = own_listener.as_ref().map(tokio::net::TcpListener::local_addr).transpose()?;
+    let door = match own_bound.or(bound) {
         Some(address) => Some(OpenDoor::open(layout.dir(), address).context("the agent's token")?),
         None => None,
     };
@@ -148,25 +156,37 @@ pub async fn run_until(
             }
         });
     }
+    helpers.spawn(entrance.clone().look_after(metrics.clone(), stopped.clone()));
     helpers.spawn(measure_disk(layout.clone(), config.retention.free_space_floor, metrics.clone(), stopped.clone()));
 
-    let (close_postgres, postgres_closed) = oneshot::channel::<()>();
-    let postgres_served = postgres.zip(postgres_bound).map(|(listener, address)| {
-        let state = pg_state(engine.clone(), &metrics, config.postgres_connections);
-        tracing::info!(%address, "PostgreSQL: psql -h {} -p {} {}", address.ip(), address.port(), pg::DATABASE);
-        tokio::spawn(pg::serve(listener, state, async {
-            let _ = postgres_closed.await;
-        }))
-    });
-    let (close, closed) = oneshot::channel::<()>();
-    let served = listener.zip(bound).map(|(listener, address)| {
-        let token = door.as_ref().map(|open| open.door.token.clone()).unwrap_or_default();
-        let app = app_state(engine, &metrics, &status, requests, token, address);
-        tracing::info!(%address, "HTTP: /metrics, /healthz, /readyz, POST /sql");
-        tokio::spawn(http::serve(listener, http::router(app), async {
-            let _ = closed.await;
-        }))
-    });
+    let (close, closed) = watch::channel(false);
+    let credentials = Credentials {
+        users: entrance.users.clone(),
+        token: door.as_ref().map(|open| open.door.token.as_str().into()).unwrap_or_default(),
+        door_file: door.as_ref().and_then(|open| std::path::absolute(open.path()).ok()),
+        token_only: false,
+    };
+    let mut served = tokio::task::JoinSet::new();
+    if let Some((listener, address)) = postgres.zip(postgres_bound) {
+        let state = pg_state(engine.clone(), &metrics, config.postgres_connections, &entrance, address);
+        let database = pg::DATABASE;
+        tracing::info!(
+            %address, tls = entrance.tls.is_some(), "PostgreSQL: psql -h {} -p {} {database}", address.ip(), address.port()
+        );
+        served.spawn(pg::serve(listener, state, is_closed(closed.clone())));
+    }
+    let app = app_state(engine, &metrics, &status, requests, credentials, &entrance);
+    if let Some((listener, address)) = listener.zip(bound) {
+        let app = AppState { hosts: Hosts::new(address, config.http_hosts.clone()), ..app.clone() };
+        let listener = DoorListener::new(listener, entrance.tls.clone(), app.credentials.door_file.clone())?;
+        tracing::info!(%address, tls = entrance.tls.is_some(), "HTTP: /metrics, /healthz, /readyz, POST /sql");
+        served.spawn(http::serve_door(listener, http::router(app), is_closed(closed.clone())));
+    }
+    if let Some((listener, address)) = own_listener.zip(own_bound) {
+        let credentials = Credentials { token_only: true, ..app.credentials.clone() };
+        let app = AppState { hosts: Hosts::new(address, []), credentials, ..app };
+        served.spawn(http::serve(listener, http::router(app), is_closed(closed)));
+    }
     for EnsembleConfig { name, servers, scope, .. } in &config.ensembles {
         tracing::info!(cluster = name, servers = servers.join(","), scope, "recording into {}", layout.dir().display());
     }
@@ -179,18 +199,17 @@ pub async fn run_until(
     while let Some(ended) = supervisors.join_next().await {
         in_order &= ended.unwrap_or(false);
     }
-    drop((close, close_postgres));
-    if let Some(served) = postgres_served {
-        let _ = tokio::time::timeout(Duration::from_secs(2), served).await;
-    }
-    if let Some(served) = served {
-        // A query that is still being answered must not keep the process.
-        let _ = tokio::time::timeout(Duration::from_secs(2), served).await;
-    }
+    let _ = close.send(true);
+    // A query that is still being answered must not keep the process.
+    let _ = tokio::time::timeout(Duration::from_secs(2), async { while served.join_next().await.is_some() {} }).await;
     helpers.shutdown().await;
     drop(door);
     tracing::info!("stopped");
     Ok(in_order)
+}
+
+async fn is_closed(mut closed: watch::Receiver<bool>) {
+    let _ = closed.wait_for(|closed| *closed).await;
 }
 
 /// Completes with the first SIGTERM or Ctrl-C; the second one then ends the process at once.
@@ -245,6 +264,7 @@ fn engine(config: &Config, states: &States) -> anyhow::Result<Engine> {
         time_max: config.query.time_max,
         rows_max: config.query.rows_max,
         spill_bytes_max: config.query.spill_bytes_max,
+        concurrent_max: config.query.concurrent_max,
         ..Limits::default()
     };
     let spill = config.data_dir.join(".spill");
@@ -285,15 +305,21 @@ fn retention(config: &Config) -> RetentionSettings {
     }
 }
 
-fn pg_state(engine: Engine, metrics: &Metrics, connections_max: usize) -> PgState {
+fn pg_state(
+    engine: Engine,
+    metrics: &Metrics,
+    connections_max: usize,
+    entrance: &Entrance,
+    address: std::net::SocketAddr,
+) -> PgState {
     let metrics = metrics.clone();
     PgState {
         engine,
-        users: Users::nobody_listed(),
-        tls: None,
-        tls_required: false,
+        users: entrance.users.clone(),
+        tls: entrance.tls.clone(),
+        tls_required: entrance.tls.is_some() && entrance.doors.tls_required.at(address),
         connections_max,
-        access_log: Arc::new(|_| ()),
+        access_log: entrance.log.clone(),
         connections: Arc::new(move |event| match event {
             ConnectionEvent::Opened => metrics.postgres_opened(),
             ConnectionEvent::Closed => metrics.postgres_closed(),
@@ -308,11 +334,12 @@ fn app_state(
     metrics: &Metrics,
     status: &Status,
     requests: Vec<(String, mpsc::Sender<Request>)>,
-    token: String,
-    address: std::net::SocketAddr,
+    credentials: Credentials,
+    entrance: &Entrance,
 ) -> AppState {
     let (metrics, ready, health) = (metrics.clone(), status.clone(), status.clone());
     let requests = Arc::new(requests);
+    let token = credentials.token.clone();
     AppState {
         engine,
         metrics: Arc::new(move || metrics.render()),
@@ -331,7 +358,7 @@ fn app_state(
             .collect()
         }),
         snapshot: Arc::new(move |given| {
-            let (requests, right) = (requests.clone(), !token.is_empty() && given.as_deref() == Some(token.as_str()));
+            let (requests, right) = (requests.clone(), !token.is_empty() && given.as_deref() == Some(&*token));
             Box::pin(async move {
                 if !right {
                     return Err(SnapshotRefused::Unauthorised);
@@ -339,7 +366,10 @@ fn app_state(
                 snapshot_all(&requests).await.map_err(SnapshotRefused::Failed)
             })
         }),
-        hosts: Hosts::new(address, []),
+        // Each door has its own.
+        hosts: Hosts::new((std::net::Ipv4Addr::LOCALHOST, 0).into(), []),
+        credentials,
+        access_log: entrance.log.clone(),
         version: env!("CARGO_PKG_VERSION"),
     }
 }

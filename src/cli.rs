@@ -11,6 +11,7 @@ mod redact;
 mod report;
 mod snapshot;
 pub mod sql;
+mod superset;
 mod tail;
 mod verify;
 pub mod when;
@@ -55,6 +56,8 @@ enum Command {
     Redact(redact::RedactArgs),
     /// Show changes live, as they are recorded, or run a command for each
     Tail(tail::TailArgs),
+    /// For Apache Superset: a dashboard to import, and database connections that follow znodes
+    Superset(superset::SupersetArgs),
     /// Print the completions of a shell
     Completions(completions::CompletionsArgs),
 }
@@ -71,6 +74,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Snapshot(args) => snapshot::run(&args),
         Command::Redact(args) => redact::run(&args),
         Command::Tail(args) => tail::run(args),
+        Command::Superset(args) => superset::run(args),
         Command::Completions(args) => completions::run(&args),
     };
     match result {

@@ -40,6 +40,9 @@ pub struct Config {
     pub postgres: ListenAddr,
     /// Sessions of the PostgreSQL door that may be open at once.
     pub postgres_connections: usize,
+    /// Further names of this machine in Host headers.
+    pub http_hosts: Vec<String>,
+    pub access: AccessConfig,
     pub log: LogConfig,
     pub flush: FlushConfig,
     pub retention: RetentionConfig,
@@ -49,6 +52,30 @@ pub struct Config {
     /// Path prefixes with metrics of their own, at most [`Config::subtrees_max`].
     pub subtrees: Vec<String>,
     pub subtrees_max: usize,
+}
+
+/// Who may ask, and over what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessConfig {
+    /// `None`: [`AccessConfig::USERS_FILE`] in the data folder, if there is one.
+    pub users_file: Option<PathBuf>,
+    pub tls: Option<TlsFiles>,
+    /// Whether clear text is refused: everywhere, nowhere, or where nothing is said off loopback.
+    pub tls_required: Option<bool>,
+    /// `None`: the agent's log.
+    pub log: Option<PathBuf>,
+}
+
+impl AccessConfig {
+    /// Where the users are listed when nothing says so.
+    pub const USERS_FILE: &str = "users.toml";
+}
+
+/// A certificate and its private key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +107,8 @@ pub struct QueryLimits {
     pub time_max: Duration,
     pub rows_max: u64,
     pub spill_bytes_max: u64,
+    /// Queries that run at once.
+    pub concurrent_max: usize,
 }
 
 impl Default for QueryLimits {
@@ -89,6 +118,7 @@ impl Default for QueryLimits {
             time_max: Duration::from_secs(60),
             rows_max: 1_000_000,
             spill_bytes_max: 4 << 30,
+            concurrent_max: 8,
         }
     }
 }

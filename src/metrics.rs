@@ -64,6 +64,11 @@ struct Inner {
     subtrees: Arc<Subtrees>,
     queries: IntCounterVec,
     queries_running: IntGauge,
+    door_queries: IntCounterVec,
+    login_failures: IntCounterVec,
+    access_log_lost: IntCounter,
+    reloads: IntCounterVec,
+    certificate_expiry: IntGauge,
     query_seconds: Histogram,
     postgres_connections: IntGauge,
     postgres_refused: IntCounter,
@@ -91,6 +96,11 @@ impl Metrics {
             subtrees: Arc::new(subtrees),
             queries,
             queries_running: int_gauges(&registry, &names::QUERIES_RUNNING)?.with_label_values(none),
+            door_queries: int_counters(&registry, &names::DOOR_QUERIES)?,
+            login_failures: int_counters(&registry, &names::LOGIN_FAILURES)?,
+            access_log_lost: int_counters(&registry, &names::ACCESS_LOG_LOST)?.with_label_values(none),
+            reloads: int_counters(&registry, &names::RELOADS)?,
+            certificate_expiry: int_gauges(&registry, &names::CERTIFICATE_EXPIRY)?.with_label_values(none),
             query_seconds: histograms(&registry, &names::QUERY_SECONDS)?.with_label_values(none),
             postgres_connections: int_gauges(&registry, &names::POSTGRES_CONNECTIONS)?.with_label_values(none),
             postgres_refused: int_counters(&registry, &names::POSTGRES_REFUSED)?.with_label_values(none),
@@ -136,6 +146,41 @@ impl Metrics {
     /// A connection to the PostgreSQL door was one too many.
     pub fn postgres_refused(&self) {
         self.0.postgres_refused.inc();
+    }
+
+    /// A query through a door has ended. The labels are of small closed sets.
+    pub fn door_query(&self, door: &'static str, outcome: &'static str) {
+        self.0.door_queries.with_label_values(&[door, outcome]).inc();
+    }
+
+    /// Someone was not let in.
+    pub fn login_failed(&self, door: &'static str, reason: &'static str) {
+        self.0.login_failures.with_label_values(&[door, reason]).inc();
+    }
+
+    /// Makes the series of a door, so that they can be alerted on at their first step.
+    pub fn door(&self, door: &'static str, outcomes: &[&'static str], reasons: &[&'static str]) {
+        for outcome in outcomes {
+            self.0.door_queries.with_label_values(&[door, outcome]);
+        }
+        for reason in reasons {
+            self.0.login_failures.with_label_values(&[door, reason]);
+        }
+    }
+
+    /// A line of the access log is lost.
+    pub fn access_log_lost(&self) {
+        self.0.access_log_lost.inc();
+    }
+
+    /// The agent was told to read something again.
+    pub fn reloaded(&self, what: &'static str, is_ok: bool) {
+        self.0.reloads.with_label_values(&[what, if is_ok { "ok" } else { "failed" }]).inc();
+    }
+
+    /// When the doors' certificate expires.
+    pub fn certificate_expiry(&self, unix_seconds: i64) {
+        self.0.certificate_expiry.set(unix_seconds);
     }
 
     /// Free bytes of the disk that holds the history, and how many must stay free.

@@ -22,6 +22,7 @@ mod functions;
 pub mod library;
 pub mod parameters;
 mod read_only;
+mod shown;
 mod stop;
 pub(crate) mod tables;
 pub mod when;
@@ -31,6 +32,7 @@ pub use engine::{Activity, Described, Engine, Limits, Observer, QueryEvent, Quer
 pub use error::{ErrorKind, Fault, QueryError};
 pub use parameters::Parameters;
 pub use read_only::{behind_comments, error as refuse_writing_word};
+pub use shown::statement_to_show;
 pub use tables::{FUNCTIONS as TABLE_FUNCTIONS, NAMES as TABLES, PgActivity, PgFacts, PgSetting};
 
 /// Words for an error of the parser, as for every other.

@@ -1,6 +1,7 @@
 //! How other commands find the running agent of a folder and prove that they may ask it something.
 
 use std::io::{ErrorKind, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -28,12 +29,17 @@ pub struct OpenDoor {
 }
 
 impl OpenDoor {
+    /// The door's file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Makes a fresh token and writes the file into the folder, which must exist.
     pub fn open(data_dir: &Path, http: std::net::SocketAddr) -> std::io::Result<Self> {
         let mut random = [0u8; 24];
         getrandom::fill(&mut random)?;
         let token = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        let door = Door { http: http.to_string(), token };
+        let door = Door { http: reachable(http).to_string(), token };
         let path = path(data_dir);
         let temporary = path.with_extension("new");
         let mut file =
@@ -50,6 +56,16 @@ impl Drop for OpenDoor {
         // Left behind by a crash it does no harm: nobody answers there.
         let _ = std::fs::remove_file(&self.path);
     }
+}
+
+/// Where a door that is bound to every address is reached from this machine.
+fn reachable(bound: SocketAddr) -> SocketAddr {
+    let ip = match bound.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, bound.port())
 }
 
 /// The door of the folder's agent; `None` where none was opened.

@@ -25,6 +25,8 @@ pub enum ConfigError {
     BadAuth { ensemble: String, origin: String, line: usize },
     #[error("{key} is {value}, but must be {bounds}")]
     OutOfBounds { key: &'static str, value: String, bounds: &'static str },
+    #[error("{given} is given without {missing}: TLS needs a certificate and its private key")]
+    HalfTls { given: &'static str, missing: &'static str },
     #[error("subtree {path:?}: {reason}")]
     Subtree { path: String, reason: String },
     #[error(

@@ -117,6 +117,42 @@ pub struct AgentFlags {
     #[serde(deserialize_with = "one")]
     pub postgres_connections: Option<Count>,
 
+    /// Further name of this machine that may stand in a Host header, for a proxy in front of loopback. Repeat for several.
+    #[arg(long, value_name = "NAME", help_heading = "Doors")]
+    #[serde(deserialize_with = "many")]
+    pub http_host: Vec<String>,
+
+    /// File that lists who may ask (zktrail user add). Default: users.toml in the history's folder, if there is one.
+    ///
+    /// Where users are listed every door wants a name and a password; /metrics, /healthz and /readyz stay open.
+    #[arg(long, value_name = "FILE", help_heading = "Doors")]
+    pub users_file: Option<PathBuf>,
+
+    /// Certificate of the doors (PEM, the server's own first). The HTTP door then speaks TLS alone.
+    #[arg(long, value_name = "FILE", help_heading = "Doors")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key (PEM: PKCS#8, PKCS#1 or SEC1, not encrypted).
+    #[arg(long, value_name = "FILE", help_heading = "Doors")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Whether clear text is refused: true everywhere, false nowhere. Default: off loopback.
+    #[arg(
+        long, value_name = "BOOL", help_heading = "Doors", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true"
+    )]
+    #[serde(deserialize_with = "one")]
+    pub tls_required: Option<bool>,
+
+    /// File for a line a query and a failed login, as JSON. Default: the agent's log, under the target `access`.
+    #[arg(long, value_name = "FILE", help_heading = "Metrics and logs")]
+    pub access_log: Option<PathBuf>,
+
+    /// Queries that run at once. Default: 8.
+    #[arg(long, value_name = "COUNT", help_heading = "Queries")]
+    #[serde(deserialize_with = "one")]
+    pub query_concurrent: Option<Count>,
+
     /// Memory of one query. Default: 1GiB.
     #[arg(long, value_name = "SIZE", help_heading = "Queries")]
     #[serde(deserialize_with = "one")]

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use super::ensemble::{Auth, Budget, EnsembleConfig, EnsembleSpec, Scoped};
 use super::{
-    AgentFlags, Config, ConfigError, Environment, FlushConfig, HumanDuration, ListenAddr, LogConfig, LogFormat,
-    LogLevel, QueryLimits, RetentionConfig, Secret, file,
+    AccessConfig, AgentFlags, Config, ConfigError, Environment, FlushConfig, HumanDuration, ListenAddr, LogConfig,
+    LogFormat, LogLevel, QueryLimits, RetentionConfig, Secret, TlsFiles, file,
 };
 use crate::{lens, zk};
 
@@ -18,6 +18,8 @@ const FREE_SPACE_FLOOR: f64 = 0.05;
 const POSTGRES_CONNECTIONS: u64 = 100;
 /// Above this, a process runs out of files.
 const POSTGRES_CONNECTIONS_MAX: usize = 10_000;
+/// More queries at once than any machine bears.
+const QUERIES_MAX: usize = 1_000;
 const SUBTREES_MAX: u64 = 100;
 /// Above this, one process's metrics are more than a scrape bears.
 const SUBTREES_MAX_MAX: u64 = 10_000;
@@ -52,7 +54,15 @@ pub(super) fn resolve(mut levels: [AgentFlags; 3], environment: &Environment) ->
         time_max: first(&|l| l.query_time.map(|v| v.0)).unwrap_or(defaults.time_max),
         rows_max: levels.iter().find_map(|l| l.query_rows).map_or(defaults.rows_max, |v| v.0),
         spill_bytes_max: levels.iter().find_map(|l| l.query_spill).map_or(defaults.spill_bytes_max, |v| v.0),
+        concurrent_max: levels
+            .iter()
+            .find_map(|l| l.query_concurrent)
+            .map_or(defaults.concurrent_max, |v| usize::try_from(v.0).unwrap_or(usize::MAX)),
     };
+    if query.concurrent_max > QUERIES_MAX {
+        let value = query.concurrent_max.to_string();
+        return Err(ConfigError::OutOfBounds { key: "query_concurrent", value, bounds: "1 to 1000" });
+    }
     let (subtrees, subtrees_max) = subtrees(&levels)?;
     let values: Vec<_> = levels.iter().flat_map(|l| &l.values).map(|rule| rule.0.clone()).collect();
     for rule in &values {
@@ -64,6 +74,8 @@ pub(super) fn resolve(mut levels: [AgentFlags; 3], environment: &Environment) ->
         http: levels.iter().find_map(|l| l.http).unwrap_or(ListenAddr::HTTP),
         postgres: levels.iter().find_map(|l| l.postgres).unwrap_or(ListenAddr::POSTGRES),
         postgres_connections: postgres_connections(&levels)?,
+        http_hosts: levels.iter().map(|l| &l.http_host).find(|hosts| !hosts.is_empty()).cloned().unwrap_or_default(),
+        access: access(&levels)?,
         log: LogConfig {
             level: levels.iter().find_map(|l| l.log_level).unwrap_or(LogLevel::Info),
             format: levels.iter().find_map(|l| l.log_format).unwrap_or(LogFormat::Human),
@@ -249,6 +261,22 @@ fn postgres_connections(levels: &[AgentFlags; 3]) -> Result<usize, ConfigError> 
             Err(ConfigError::OutOfBounds { key: "postgres_connections", value, bounds: "1 to 10000" })
         }
     }
+}
+
+fn access(levels: &[AgentFlags; 3]) -> Result<AccessConfig, ConfigError> {
+    let path = |get: fn(&AgentFlags) -> &Option<PathBuf>| levels.iter().find_map(|level| get(level).clone());
+    let tls = match (path(|l| &l.tls_cert), path(|l| &l.tls_key)) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+        (Some(_), None) => return Err(ConfigError::HalfTls { given: "tls_cert", missing: "tls_key" }),
+        (None, Some(_)) => return Err(ConfigError::HalfTls { given: "tls_key", missing: "tls_cert" }),
+    };
+    Ok(AccessConfig {
+        users_file: path(|l| &l.users_file),
+        tls,
+        tls_required: levels.iter().find_map(|l| l.tls_required),
+        log: path(|l| &l.access_log),
+    })
 }
 
 fn subtrees(levels: &[AgentFlags; 3]) -> Result<(Vec<String>, usize), ConfigError> {

@@ -37,6 +37,10 @@ impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Scalar<T> {
         text.parse().map_err(E::custom)
     }
 
+    fn visit_bool<E: Error>(self, truth: bool) -> Result<T, E> {
+        self.visit_str(&truth.to_string())
+    }
+
     fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
         self.visit_str(&number.to_string())
     }

@@ -121,6 +121,16 @@ metrics! {
         "Queries, by how they ended."
     QUERY_SECONDS "query_seconds" [] buckets MEDIUM
         "How long queries took, also refused ones."
+    DOOR_QUERIES "door_queries_total" ["door", "outcome"]
+        "Queries that came through a door, by how they ended."
+    LOGIN_FAILURES "login_failures_total" ["door", "reason"]
+        "Logins that failed: wrong for a wrong name or password, too_many where the address had failed too often."
+    ACCESS_LOG_LOST "access_log_lost_total" []
+        "Lines of the access log that could not be written."
+    RELOADS "reloads_total" ["what", "outcome"]
+        "What SIGHUP made the agent read again; where that failed the old stays."
+    CERTIFICATE_EXPIRY "certificate_expiry_timestamp_seconds" []
+        "When the doors' certificate expires; 0 where there is none."
     QUERIES_RUNNING "queries_running" []
         "Queries that run now."
     POSTGRES_CONNECTIONS "postgres_connections" []

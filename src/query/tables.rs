@@ -9,8 +9,9 @@ mod reader;
 mod scope;
 mod sessions;
 mod statistics;
-mod zone;
+mod withheld;
 mod znodes;
+mod zone;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -58,7 +59,6 @@ pub(super) struct Tables {
     statistics: Arc<PartStatistics>,
     /// Plans the views that are written in SQL.
     base: Arc<SessionState>,
-    #[expect(dead_code, reason = "withheld beneath every table")]
     values: Values,
     /// The session's time zone, where it is not UTC.
     zone: Option<Arc<str>>,
@@ -82,11 +82,13 @@ impl Tables {
     }
 
     fn parts(&self, table: Table) -> Arc<dyn TableProvider> {
-        Arc::new(PartsTable::new(table, self.views.clone(), self.statistics.clone()))
+        let table = PartsTable::new(table, self.views.clone(), self.statistics.clone());
+        withheld::as_shown(self.values, Arc::new(table))
     }
 
     fn znodes(&self) -> Arc<dyn TableProvider> {
-        Arc::new(ZnodesTable::new(self.views.iter().map(|view| (view.clone(), At::Now)).collect(), false))
+        let trees = self.views.iter().map(|view| (view.clone(), At::Now)).collect();
+        withheld::as_shown(self.values, Arc::new(ZnodesTable::new(trees, false)))
     }
 }
 
@@ -102,7 +104,7 @@ impl SchemaProvider for Tables {
             "snapshots" => self.parts(Table::Snapshots),
             "coverage" => self.parts(Table::Coverage),
             "znodes" => self.znodes(),
-            "gaps" => Arc::new(GapsTable::new(self.views.clone())),
+            "gaps" => withheld::as_shown(self.values, Arc::new(GapsTable::new(self.views.clone()))),
             "sessions" => sessions::view(&self.base, self.parts(Table::Sessions), self.znodes()).await?,
             _ => return Ok(None),
         };
@@ -129,8 +131,8 @@ pub(super) fn with_tables(
     }
     catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
     let mut functions: HashMap<String, Arc<TableFunction>> = base.table_functions().clone();
-    let at = TableFunction::new("znodes_at".to_owned(), Arc::new(ZnodesAt::new(tables.views.clone())));
-    let diff = TableFunction::new("tree_diff".to_owned(), Arc::new(TreeDiff::new(tables.views.clone())));
+    let at = TableFunction::new("znodes_at".to_owned(), Arc::new(ZnodesAt::new(tables.views.clone(), tables.values)));
+    let diff = TableFunction::new("tree_diff".to_owned(), Arc::new(TreeDiff::new(tables.views.clone(), tables.values)));
     for function in [at, diff] {
         let function = zone::function_shown_in(tables.zone.clone(), function);
         functions.insert(function.name().to_owned(), Arc::new(function));

@@ -5,9 +5,12 @@
 //! - Bound to loopback, only requests whose Host names this machine are answered: a web page that points its own name
 //!   at 127.0.0.1 gets nothing. There is no CORS.
 //! - Bound to anything else, without credentials only `/metrics`, `/healthz` and `/readyz` answer, under any Host.
+//! - Where users are listed, all else wants a user's name and password, or, from this machine, the token of the
+//!   history's owner. A handler asks on behalf of the [`Caller`](crate::serve::Caller) that the guard has let in.
 //! - Bodies are bounded by [`BODY_BYTES_MAX`]; answers are streamed, bounded by the engine's limits.
 
 mod guard;
+mod listener;
 mod pages;
 mod sql;
 
@@ -23,9 +26,11 @@ use axum::routing::{get, post};
 use futures::future::BoxFuture;
 use tokio::net::TcpListener;
 
-pub use self::guard::Hosts;
+pub use self::guard::{Credentials, Hosts};
+pub use self::listener::{DOOR_HEADER, DoorListener, Peer};
 pub use self::sql::{FRAMED_ARROW, Frame, FrameReader};
 use crate::query::Engine;
+use crate::serve::access_log::AccessLog;
 
 /// A query is text; a longer one is a mistake.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
@@ -63,6 +68,8 @@ pub struct AppState {
     pub ready: Arc<dyn Fn() -> Vec<Readiness> + Send + Sync>,
     pub snapshot: TakeSnapshot,
     pub hosts: Hosts,
+    pub credentials: Credentials,
+    pub access_log: AccessLog,
     /// Shown on the index.
     pub version: &'static str,
 }
@@ -77,19 +84,29 @@ pub fn router(state: AppState) -> Router {
         .route("/sql", post(sql::answer).get(pages::use_post))
         .route("/snapshot", post(pages::snapshot))
         .fallback(pages::not_found)
-        // The seam for credentials: whoever a request comes from is settled here, before any handler.
-        .layer(axum::middleware::from_fn_with_state(state.hosts.clone(), guard::check))
+        // Whoever a request comes from is settled here, before any handler.
+        .layer(axum::middleware::from_fn_with_state(state.clone(), guard::check))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(state)
 }
 
-/// Serves until `shutdown`, then lets what is being answered finish.
+/// Serves plain text until `shutdown`, then lets what is being answered finish.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router).with_graceful_shutdown(shutdown).await
+    serve_door(DoorListener::new(listener, None, None)?, router, shutdown).await
+}
+
+/// As [`serve`], over TLS where the listener has a certificate.
+pub async fn serve_door(
+    listener: DoorListener,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let service = router.into_make_service_with_connect_info::<Peer>();
+    axum::serve(listener, service).with_graceful_shutdown(shutdown).await
 }
 
 /// Binds the door. The error names the address and what to do.

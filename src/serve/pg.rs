@@ -45,6 +45,7 @@ use tokio::time::timeout;
 use self::backends::Backends;
 use self::error::PgError;
 use crate::query::{Engine, ErrorKind};
+use crate::serve::access_log::AccessLog;
 use crate::serve::tls::Tls;
 use crate::serve::users::Users;
 
@@ -62,29 +63,6 @@ const STARTING_MAX: usize = 32;
 
 /// How long the sessions may take to say goodbye at the end.
 const GOODBYE_TIME_MAX: Duration = Duration::from_secs(2);
-
-/// One statement that has ended, for the access log.
-#[derive(Clone, Debug)]
-pub struct AccessLine<'a> {
-    pub user: &'a str,
-    pub client: SocketAddr,
-    pub sql: &'a str,
-    pub outcome: AccessOutcome,
-    pub rows: u64,
-    pub took: Duration,
-}
-
-/// How a statement ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AccessOutcome {
-    Ok,
-    /// With this SQLSTATE.
-    Refused(&'static str),
-    /// Its client went away.
-    Gone,
-}
-
-pub type AccessLog = Arc<dyn Fn(&AccessLine<'_>) + Send + Sync>;
 
 /// What the door tells of its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,8 +100,6 @@ struct Door {
     address: SocketAddr,
     backends: Backends,
     started: crate::zk::Micros,
-    /// Makes up salts for names that are not listed.
-    secret: [u8; 32],
 }
 
 /// Binds the door. The error names the address and what to do.
@@ -143,8 +119,6 @@ pub async fn serve(
     state: PgState,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret).map_err(std::io::Error::other)?;
     let door = Arc::new(Door {
         version: format!("PostgreSQL {SERVER_VERSION} (zktrail {})", state.version),
         engine: state.engine,
@@ -157,7 +131,6 @@ pub async fn serve(
         address: listener.local_addr()?,
         backends: Backends::default(),
         started: crate::zk::Micros::now(),
-        secret,
     });
     let sessions = Arc::new(Semaphore::new(state.connections_max));
     let starting = Arc::new(Semaphore::new(STARTING_MAX));

@@ -12,7 +12,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("history", &["zk"]),
     ("metrics", &["zk"]),
     ("query", &["zk", "history", "lens"]),
-    ("serve", &["zk", "history", "query"]),
+    ("serve", &["zk", "history", "query", "config"]),
     ("config", &["zk", "lens"]),
     ("agent", &["zk", "source", "tree", "lens", "history", "metrics", "query", "serve", "config"]),
     ("demo", &["zk", "source", "tree", "lens", "history", "metrics", "query", "serve", "config", "agent"]),

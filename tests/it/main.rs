@@ -1,6 +1,7 @@
 //! Tests against real servers, and against the embedded ensemble, in one binary. `tests/run` prepares what they need.
 
 mod agent;
+mod airflow;
 mod check;
 mod clock;
 mod demo;
@@ -20,5 +21,6 @@ mod reconnect;
 mod servers;
 mod slt;
 mod story;
+mod superset;
 mod tail;
 mod workload;

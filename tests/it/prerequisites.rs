@@ -68,3 +68,26 @@ pub fn prometheus(program: &str) -> Option<PathBuf> {
     let fetched = cache().map(|cache| cache.join("prometheus/usr/bin").join(program));
     installed.chain(fetched).find(|program| program.is_file())
 }
+
+/// The interpreter of a folder of the cache that `tests/run` makes whole, or not at all.
+fn environment(name: &str) -> Option<PathBuf> {
+    let folder = cache()?.join(name);
+    folder.join("stamp").is_file().then(|| folder.join("bin/python"))
+}
+
+/// The interpreter that has Superset.
+pub fn superset() -> Option<PathBuf> {
+    environment("superset")
+}
+
+/// The interpreter that has Airflow.
+pub fn airflow() -> Option<PathBuf> {
+    environment("airflow")
+}
+
+/// The browser, and the folder of Node.js packages that drive it.
+pub fn browser() -> Option<(PathBuf, PathBuf)> {
+    let chromium = PathBuf::from("/usr/bin/chromium");
+    let modules = cache()?.join("browser/node_modules");
+    (chromium.is_file() && modules.join("playwright-core").is_dir()).then_some((chromium, modules))
+}

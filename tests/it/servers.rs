@@ -187,6 +187,11 @@ impl Ensemble {
         Ok(())
     }
 
+    /// How far the clocks of servers are off that are started from now on.
+    pub fn set_clock_offset(&mut self, seconds: i64) {
+        self.settings.clock_offset_seconds = seconds;
+    }
+
     /// Starts a killed node again on its own data and ports, and returns once it serves.
     pub async fn restart_node(&mut self, index: usize) -> Result<()> {
         self.kill_node(index)?;

@@ -88,6 +88,8 @@ impl Story {
             ready: Arc::new(Vec::new),
             snapshot: Arc::new(|_| Box::pin(async { Err(SnapshotRefused::Unauthorised) })),
             hosts: Hosts::new(address, []),
+            credentials: Default::default(),
+            access_log: Default::default(),
             version: "0",
         };
         tokio::spawn(serve(listener, router(state), std::future::pending()));

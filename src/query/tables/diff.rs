@@ -15,9 +15,10 @@ use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use super::moment::{self, Moment};
 use super::scope::{self, Place, Places};
 use super::znodes::hinted;
-use super::{FORM_HEX, FORM_KEY, cluster_field, constant_text, user_error};
+use super::{FORM_HEX, FORM_KEY, cluster_field, constant_text, user_error, withheld};
 use crate::history::replay::{At, Diff, PathFilter, Side, tree_diff};
 use crate::history::view::View;
+use crate::query::access::Values;
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     let hash = |name: &str| {
@@ -50,11 +51,12 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
 /// exist at that moment, or the value is unknown.
 pub(super) struct TreeDiff {
     views: Arc<[View]>,
+    values: Values,
 }
 
 impl TreeDiff {
-    pub(super) fn new(views: Arc<[View]>) -> Self {
-        Self { views }
+    pub(super) fn new(views: Arc<[View]>, values: Values) -> Self {
+        Self { views, values }
     }
 }
 
@@ -77,7 +79,8 @@ impl TableFunctionImpl for TreeDiff {
         let a = moment::places(&views, &Moment::parse(a, USAGE)?, None)?;
         let b = moment::places(&views, &Moment::parse(b, USAGE)?, None)?;
         let pairs = a.into_iter().zip(b).map(|((view, a), (_, b))| (view, a, b)).collect();
-        Ok(Arc::new(DiffTable { pairs, hint: moment::hint(&views, "tree_diff(a, b, '<cluster>')") }))
+        let table = DiffTable { pairs, hint: moment::hint(&views, "tree_diff(a, b, '<cluster>')") };
+        Ok(withheld::as_shown(self.values, Arc::new(table)))
     }
 }
 

@@ -5,11 +5,12 @@ use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
 
-use super::user_error;
 use super::znodes::{ZnodesTable, replay_error};
+use super::{user_error, withheld};
 use crate::history::layout::Day;
 use crate::history::replay::{At, locate};
 use crate::history::view::View;
+use crate::query::access::Values;
 use crate::zk::Micros;
 
 /// `znodes_at(t [, cluster [, incarnation]])`: the tree as it was after the last change at or before `t`.
@@ -20,11 +21,12 @@ use crate::zk::Micros;
 /// it needs a cluster; it is looked for in the latest incarnation unless another is named.
 pub(super) struct ZnodesAt {
     views: Arc<[View]>,
+    values: Values,
 }
 
 impl ZnodesAt {
-    pub(super) fn new(views: Arc<[View]>) -> Self {
-        Self { views }
+    pub(super) fn new(views: Arc<[View]>, values: Values) -> Self {
+        Self { views, values }
     }
 }
 
@@ -45,7 +47,8 @@ impl TableFunctionImpl for ZnodesAt {
         let views = chosen(&self.views, rest.first(), USAGE)?;
         let incarnation = rest.get(1).map(|expr| integer(expr, USAGE)).transpose()?;
         let hint = hint(&views, "znodes_at(t, '<cluster>')");
-        Ok(Arc::new(ZnodesTable::new(places(&views, &moment, incarnation)?, true).with_hint(hint)))
+        let table = ZnodesTable::new(places(&views, &moment, incarnation)?, true).with_hint(hint);
+        Ok(withheld::as_shown(self.values, Arc::new(table)))
     }
 }
 

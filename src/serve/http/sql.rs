@@ -1,5 +1,6 @@
 use std::io::Read;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
@@ -11,6 +12,8 @@ use super::{AppState, refuse};
 use crate::query::encode::{ArrowEncoder, CsvEncoder, JsonEncoder};
 use crate::query::parameters::PARAMETERS_MAX;
 use crate::query::{ErrorKind, Parameters, QueryError, QueryStream};
+use crate::serve::Caller;
+use crate::serve::access_log::{Line, Outcome};
 
 /// Bytes of an answer that are made before its status goes out: up to here an error still gets a status of its own.
 /// After that there is only one honest way to say that an answer is not whole: to break the connection off.
@@ -55,6 +58,7 @@ impl Asked {
 /// `POST /sql`: the body is the query, or as JSON the query and its parameters; Accept picks the form.
 pub(super) async fn answer(
     State(state): State<AppState>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
@@ -74,7 +78,7 @@ pub(super) async fn answer(
         let text = format!("cannot answer as {accept:?}; there are {JSON}, {CSV} and {ARROW}");
         return refuse(StatusCode::NOT_ACCEPTABLE, &text);
     };
-    match begin(&state, asked, form).await {
+    match begin(&state, &caller, asked, form).await {
         Ok((held, answer)) => {
             // What is held goes first, then the rest as it comes.
             let rest = futures::stream::unfold(answer, |answer| async move {
@@ -95,7 +99,7 @@ pub(super) async fn answer(
 fn status(error: &QueryError) -> StatusCode {
     match (error.kind(), error) {
         (ErrorKind::User, _) => StatusCode::BAD_REQUEST,
-        (ErrorKind::Limit, QueryError::Time { .. }) => StatusCode::REQUEST_TIMEOUT,
+        (ErrorKind::Limit, QueryError::Time { .. } | QueryError::UserTime { .. }) => StatusCode::REQUEST_TIMEOUT,
         (ErrorKind::Limit, _) => StatusCode::UNPROCESSABLE_ENTITY,
         (ErrorKind::Busy, _) => StatusCode::SERVICE_UNAVAILABLE,
         (ErrorKind::Server, _) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -103,9 +107,22 @@ fn status(error: &QueryError) -> StatusCode {
 }
 
 /// Starts the query and encodes its beginning; the rest, if there is any, comes from the answer.
-async fn begin(state: &AppState, asked: Asked, form: Form) -> Result<(Vec<u8>, Option<Answer>), QueryError> {
-    let stream = state.engine.query_with(&asked.sql, asked.params).await?;
-    let mut answer = Answer::new(stream, form)?;
+async fn begin(
+    state: &AppState,
+    caller: &Caller,
+    asked: Asked,
+    form: Form,
+) -> Result<(Vec<u8>, Option<Answer>), QueryError> {
+    let line = state.access_log.query(caller, &asked.sql);
+    let session = state.engine.session(caller.access.clone());
+    let stream = match session.query(&asked.sql, asked.params).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            line.end(Outcome::Failed(error.kind()));
+            return Err(error);
+        }
+    };
+    let mut answer = Answer::new(stream, form, line)?;
     let mut held = Vec::new();
     while let Some(bytes) = answer.next().await? {
         held.extend_from_slice(&bytes);
@@ -171,10 +188,12 @@ enum Encoder {
 struct Answer {
     stream: QueryStream,
     encoder: Option<Encoder>,
+    /// What the access log will say; taken when the answer has ended.
+    line: Option<Line>,
 }
 
 impl Answer {
-    fn new(stream: QueryStream, form: Form) -> Result<Self, QueryError> {
+    fn new(stream: QueryStream, form: Form, line: Line) -> Result<Self, QueryError> {
         let schema = stream.schema();
         let arrow = || ArrowEncoder::new(&schema).map_err(|error| QueryError::Internal(error.to_string()));
         let encoder = match form {
@@ -183,21 +202,40 @@ impl Answer {
             Form::Arrow => Encoder::Arrow(arrow()?),
             Form::FramedArrow => Encoder::FramedArrow(arrow()?),
         };
-        Ok(Self { stream, encoder: Some(encoder) })
+        Ok(Self { stream, encoder: Some(encoder), line: Some(line) })
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        if let Some(line) = self.line.take() {
+            line.end(outcome);
+        }
     }
 
     /// The next piece; `None` after the last.
     async fn next(&mut self) -> Result<Option<Bytes>, QueryError> {
         let Some(mut encoder) = self.encoder.take() else { return Ok(None) };
         let batch = match self.stream.next().await.transpose() {
-            Ok(batch) => batch,
+            Ok(Some(batch)) => {
+                if let Some(line) = &mut self.line {
+                    line.rows(batch.num_rows());
+                }
+                Some(batch)
+            }
+            Ok(None) => {
+                self.end(Outcome::Ok);
+                None
+            }
             // This form has room for the reason, so that its reader can be told in words.
             Err(error) if matches!(encoder, Encoder::FramedArrow(_)) => {
+                self.end(Outcome::Failed(error.kind()));
                 let mut out = Vec::new();
                 Frame::Failed(error.to_string()).write(&mut out);
                 return Ok(Some(Bytes::from(out)));
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                self.end(Outcome::Failed(error.kind()));
+                return Err(error);
+            }
         };
         // A batch of wide rows takes tens of milliseconds: not on the threads that serve.
         let encoded = tokio::task::spawn_blocking(move || {

@@ -39,6 +39,8 @@ fn state(limits: Limits, bound: SocketAddr) -> AppState {
             })
         }),
         hosts: Hosts::new(bound, []),
+        credentials: Credentials::default(),
+        access_log: AccessLog::to_log(),
         version: "0",
     }
 }

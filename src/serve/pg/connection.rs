@@ -27,8 +27,10 @@ use super::settings::{Changed, Settings};
 use super::startup::Opened;
 use super::transaction::Transaction;
 use super::wire::{MESSAGE_BYTES_MAX, ReadError, Reader, WRITE_BYTES, Writer};
-use super::{AccessLine, AccessOutcome, DATABASE, Door, parameters, question};
+use super::{DATABASE, Door, parameters, question};
 use crate::query::{PgActivity, PgFacts, PgSetting, Session};
+use crate::serve::Caller;
+use crate::serve::access_log::Outcome;
 
 /// Prepared statements of one session.
 pub(super) const STATEMENTS_MAX: usize = 4_096;
@@ -431,14 +433,16 @@ impl Connection {
 
     fn log(&self, sql: &str, done: &Done<()>, rows: u64, begun: Instant) {
         let outcome = match done {
-            Ok(()) => AccessOutcome::Ok,
-            Err(Stop::Error(error)) => AccessOutcome::Refused(error.code),
-            Err(Stop::Gone(_)) => AccessOutcome::Gone,
+            Ok(()) => Outcome::Ok,
+            Err(Stop::Error(error)) => Outcome::Failed(error.kind()),
+            Err(Stop::Gone(_)) => Outcome::Cancelled,
         };
-        let backend = self.backend();
-        let line =
-            AccessLine { user: &backend.user, client: backend.client, sql, outcome, rows, took: begun.elapsed() };
-        (self.door.access_log)(&line);
+        self.door.access_log.ended(&self.caller(), sql, begun, rows, outcome);
+    }
+
+    fn caller(&self) -> Caller {
+        let address = self.backend().client.ip();
+        Caller { door: crate::serve::Door::Postgres, address, access: self.query.access().clone(), is_owner: false }
     }
 
     // The extended protocol.

@@ -1,7 +1,7 @@
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::response::{ErrorResponse, NoticeResponse};
 
-use crate::query::{Fault, QueryError};
+use crate::query::{ErrorKind, Fault, QueryError};
 
 /// What a client is told: a SQLSTATE and words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +43,16 @@ impl PgError {
         Self::new("25P02", "current transaction is aborted, commands ignored until end of transaction block")
     }
 
+    /// Who can do something about it, by the class of its SQLSTATE.
+    pub(super) fn kind(&self) -> ErrorKind {
+        match (self.code, self.code.get(..2).unwrap_or_default()) {
+            ("57014", _) | (_, "54") => ErrorKind::Limit,
+            (_, "53") => ErrorKind::Busy,
+            (_, "58" | "XX") => ErrorKind::Server,
+            _ => ErrorKind::User,
+        }
+    }
+
     pub(super) fn to_message(&self, severity: &str) -> PgWireBackendMessage {
         PgWireBackendMessage::ErrorResponse(ErrorResponse::new(self.fields(severity)))
     }
@@ -69,12 +79,12 @@ impl PgError {
 impl From<QueryError> for PgError {
     fn from(error: QueryError) -> Self {
         let code = match &error {
-            QueryError::Time { .. } => {
+            QueryError::Time { .. } | QueryError::UserTime { .. } => {
                 return Self::new("57014", "canceling statement due to statement timeout").hint(error.to_string());
             }
-            QueryError::Rows { .. } => "54000",
-            QueryError::Memory { .. } => "53200",
-            QueryError::Busy { .. } => "53400",
+            QueryError::Rows { .. } | QueryError::UserRows { .. } => "54000",
+            QueryError::Memory { .. } | QueryError::UserMemory { .. } => "53200",
+            QueryError::Busy { .. } | QueryError::UserBusy { .. } => "53400",
             QueryError::History(_) => "58000",
             QueryError::Internal(_) => "XX000",
             QueryError::Sql(_) | QueryError::Named { .. } => code(error.fault()),

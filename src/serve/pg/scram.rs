@@ -109,17 +109,6 @@ fn sign(key: &[u8], message: &[u8]) -> hmac::Tag {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message)
 }
 
-/// A verifier that no password fits, the same each time for the same name: who asks does not learn who is listed.
-pub(super) fn nobody(secret: &[u8; 32], name: &str, iterations: u32) -> Verifier {
-    let part = |what: &str| {
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(sign(secret, format!("{what}:{name}").as_bytes()).as_ref());
-        bytes
-    };
-    let salt = part("salt").into_iter().take(16).collect();
-    Verifier { iterations, salt, stored_key: part("stored"), server_key: part("server") }
-}
-
 /// What a channel is bound to (RFC 5929, `tls-server-end-point`): the certificate's hash by its own signature's hash
 /// function, SHA-256 where that is weaker. `None` where the signature has none.
 pub(super) fn end_point(certificate: &[u8]) -> Option<Vec<u8>> {

@@ -18,6 +18,7 @@ use super::message::{self, Message, Opening};
 use super::scram::{self, Exchange, ScramError};
 use super::wire::{Io, OPENING_BYTES_MAX, Reader, Writer, split, unsplit};
 use crate::query::Access;
+use crate::serve::access_log::LoginFailure;
 
 /// A connection that may ask questions now.
 pub(super) struct Opened {
@@ -69,6 +70,8 @@ pub(super) async fn open(socket: TcpStream, client: SocketAddr, door: &Arc<Door>
         }
     };
     if door.tls_required && !encrypted {
+        let name = parameters.iter().find(|(name, _)| name == "user").map_or("", |(_, user)| user);
+        door.access_log.login_failed(crate::serve::Door::Postgres, client.ip(), name, LoginFailure::ClearText);
         let error = PgError::new("28000", "this agent takes encrypted connections only")
             .hint("Add sslmode=require to the connection string.");
         return refuse(&mut writer, &error).await;
@@ -97,7 +100,7 @@ pub(super) async fn open(socket: TcpStream, client: SocketAddr, door: &Arc<Door>
     if asked.user.is_empty() {
         return refuse(&mut writer, &PgError::new("28000", "no user name is given in the startup packet")).await;
     }
-    match authenticate(&mut reader, &mut writer, door, &asked.user, encrypted).await? {
+    match authenticate(&mut reader, &mut writer, door, client, &asked.user, encrypted).await? {
         Ok(access) => {
             if let Err(error) = asked.check_database() {
                 return refuse(&mut writer, &error).await;
@@ -165,6 +168,7 @@ async fn authenticate(
     reader: &mut Reader,
     writer: &mut Writer,
     door: &Door,
+    client: SocketAddr,
     user: &str,
     encrypted: bool,
 ) -> Outcome<Access> {
@@ -179,8 +183,18 @@ async fn authenticate(
             );
             return Ok(Err(error));
         }
-    } else if let Err(error) = prove(reader, writer, door, user, encrypted).await? {
-        return Ok(Err(error));
+    } else {
+        let address = client.ip();
+        let log = |failure| door.access_log.login_failed(crate::serve::Door::Postgres, address, user, failure);
+        if let Err(error) = door.users.may_try(address) {
+            log(LoginFailure::TooMany);
+            return Ok(Err(PgError::new("28000", error.to_string())));
+        }
+        if let Err(error) = prove(reader, writer, door, user, encrypted).await? {
+            door.users.failed(address);
+            log(LoginFailure::Wrong);
+            return Ok(Err(error));
+        }
     }
     match door.users.access(user) {
         Some(access) => {
@@ -197,7 +211,7 @@ fn wrong_password(user: &str) -> PgError {
 
 /// Lets the client prove that it knows the password, without its being sent.
 async fn prove(reader: &mut Reader, writer: &mut Writer, door: &Door, user: &str, encrypted: bool) -> Outcome<()> {
-    let end_point = door.tls.as_ref().filter(|_| encrypted).and_then(|tls| scram::end_point(tls.certificate()));
+    let end_point = door.tls.as_ref().filter(|_| encrypted).and_then(|tls| scram::end_point(&tls.certificate()));
     let mechanisms = end_point.iter().map(|_| scram::PLUS.to_owned()).chain([scram::PLAIN.to_owned()]).collect();
     writer.put(&PgWireBackendMessage::Authentication(Authentication::SASL(mechanisms)))?;
     writer.flush().await?;
@@ -211,7 +225,7 @@ async fn prove(reader: &mut Reader, writer: &mut Writer, door: &Door, user: &str
     };
     let listed = door.users.verifier(user);
     let known = listed.is_some();
-    let verifier = listed.unwrap_or_else(|| scram::nobody(&door.secret, user, ITERATIONS));
+    let verifier = listed.unwrap_or_else(|| door.users.decoy(user));
     let mut nonce = [0; 18];
     getrandom::fill(&mut nonce).map_err(std::io::Error::other)?;
     let nonce = BASE64_STANDARD_NO_PAD.encode(nonce);
@@ -237,9 +251,6 @@ async fn prove(reader: &mut Reader, writer: &mut Writer, door: &Door, user: &str
         Err(error) => Ok(Err(failed(error))),
     }
 }
-
-/// As many as `zktrail user add` takes, so that an unknown name looks like a listed one.
-const ITERATIONS: u32 = 4096;
 
 async fn password(reader: &mut Reader) -> std::io::Result<Option<Bytes>> {
     match reader.message(OPENING_BYTES_MAX).await {

@@ -19,6 +19,8 @@ fn served_with_engine(limits: Limits) -> (tokio::runtime::Runtime, String, Engin
         ready: Arc::new(Vec::new),
         snapshot: Arc::new(|_| Box::pin(async { Err(SnapshotRefused::Unauthorised) })),
         hosts: Hosts::new(address, []),
+        credentials: Default::default(),
+        access_log: Default::default(),
         version: "0",
     };
     runtime.spawn(http::serve(listener, http::router(state), std::future::pending()));

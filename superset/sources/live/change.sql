@@ -1,0 +1,3 @@
+change AS (
+    SELECT *, data_text(data) AS value FROM changes
+)

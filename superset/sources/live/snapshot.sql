@@ -1,0 +1,3 @@
+snapshot AS (
+    SELECT *, data_text(data) AS value FROM snapshots
+)

@@ -1,0 +1,1 @@
+//! The example DAGs in a real Airflow.
