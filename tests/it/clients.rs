@@ -40,7 +40,7 @@ async fn clients_suite_holds_a_real_postgresql() -> Result<()> {
         skip("clients_suite_holds_a_real_postgresql", "PostgreSQL is not to be found: run tests/run prepare");
         return Ok(());
     }
-    let history = History::record(|settings| settings).await?;
+    let history = History::record().await?;
     let server = Postgresql::start(CONNECTIONS_MAX).await?;
     let folder = tempfile::tempdir()?;
     let (ca, other_ca) = (server.ca(), server.other_ca());
@@ -72,10 +72,8 @@ async fn clients_get_what_the_table_says() -> Result<()> {
     }
     let folder = tempfile::tempdir()?;
     let certificates = Certificates::make(folder.path())?;
-    let history = History::record(|settings| {
-        settings.with("--postgres-connections", &CONNECTIONS_MAX.to_string())
-    })
-    .await?;
+    let mut history = History::record().await?;
+    history.guard(USER, PASSWORD, &certificates, CONNECTIONS_MAX).await?;
     let door = Door {
         is_postgresql: false,
         port: history.agent.postgres().port(),

@@ -21,12 +21,12 @@ This page is written by the suite. To write it anew: `ZKTRAIL_WRITE_DOCS=1 cargo
 pub fn page(reports: &[(&ClientKind, Report)]) -> String {
     let mut page = HEAD.to_owned();
     let find = |name: &str| reports.iter().find(|(client, _)| client.name == name).map(|(_, report)| report);
-    page.push_str("| client | driven as |\n| --- | --- |\n");
+    page.push_str("| client | driven as | connects with |\n| --- | --- | --- |\n");
     for client in CLIENTS.iter().chain(&REPLAYED) {
         let versions: Vec<String> = find(client.name)
             .map(|report| report.versions.iter().map(|(package, version)| format!("{package} {version}")).collect())
             .unwrap_or_default();
-        let _ = writeln!(page, "| {} | {} |", client.title, versions.join(", "));
+        let _ = writeln!(page, "| {} | {} | `{}` |", client.title, versions.join(", "), client.connect);
     }
     for (group, title) in GROUPS {
         let features: Vec<_> = FEATURES.iter().filter(|(name, _)| name.split('.').next() == Some(group)).collect();
