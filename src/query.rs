@@ -15,6 +15,7 @@
 
 mod access;
 mod amplify;
+mod depth;
 pub mod encode;
 mod engine;
 mod error;
@@ -28,6 +29,7 @@ pub(crate) mod tables;
 pub mod when;
 
 pub use access::{Access, AccessLimits, Values};
+pub use depth::{DEPTH_MAX, check_depth};
 pub use engine::{Activity, Described, Engine, Limits, Observer, QueryEvent, QueryStream, Session, Sources};
 pub use error::{ErrorKind, Fault, QueryError};
 pub use parameters::Parameters;

@@ -26,6 +26,7 @@ use tokio::time::{Instant, Sleep, timeout_at};
 
 use super::access::Access;
 use super::amplify;
+use super::depth;
 use super::error::{Fault, QueryError};
 use super::functions;
 use super::parameters::{self, Parameters};
@@ -147,6 +148,9 @@ impl Drop for Threads {
     }
 }
 
+/// Room for the deepest plan that [`depth::DEPTH_MAX`] lets through; of it only what is used takes memory.
+const STACK_BYTES: usize = 64 << 20;
+
 /// How long the end of a query that reached its deadline waits for its reader.
 const LAST_WORD_WAIT_MAX: Duration = Duration::from_secs(1);
 
@@ -163,6 +167,7 @@ impl Engine {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(cores)
             .thread_name("zktrail-query")
+            .thread_stack_size(STACK_BYTES)
             .on_thread_start(yield_to_recording)
             .enable_time()
             .build()
@@ -384,6 +389,7 @@ async fn plan(inner: &Arc<Inner>, ask: &Ask) -> Result<(Arc<dyn ExecutionPlan>, 
     let logical = match &ask.question {
         Question::Text { sql, parameters } => {
             // Before anything else is complained about: that it may not be done at all.
+            depth::check_depth(sql)?;
             let dialect = state.config_options().sql_parser.dialect;
             let mut statement = state.sql_to_statement(sql, &dialect).map_err(|error| {
                 read_only::refused_word(sql).map_or_else(|| clean(error), |refused| read_only::error(&refused))
