@@ -15,6 +15,11 @@ impl Access {
     pub fn full() -> Self {
         Self { user: None, values: Values::Shown, limits: AccessLimits::default() }
     }
+
+    /// The user's name, for errors and logs.
+    pub(super) fn name(&self) -> Arc<str> {
+        self.user.clone().unwrap_or_else(|| "-".into())
+    }
 }
 
 /// Whether what znodes hold is shown.

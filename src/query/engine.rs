@@ -14,7 +14,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::context::{SQLOptions, SessionConfig, SessionState};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::object_store::memory::InMemory;
@@ -22,7 +22,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement;
 use futures::{FutureExt, Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, Sleep, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, timeout_at};
 
 use super::access::Access;
 use super::amplify;
@@ -120,6 +120,7 @@ struct Inner {
     base: SessionState,
     statistics: Arc<PartStatistics>,
     permits: Arc<Semaphore>,
+    shares: Shares,
     counters: Counters,
     runtime: Threads,
     observer: std::sync::OnceLock<Observer>,
@@ -175,6 +176,7 @@ impl Engine {
             base,
             statistics: Arc::default(),
             permits,
+            shares: Shares::default(),
             counters: Counters::default(),
             runtime: Threads(Some(runtime)),
             observer: std::sync::OnceLock::new(),
@@ -239,15 +241,27 @@ impl Engine {
 
     async fn start(&self, ask: Ask) -> Result<QueryStream, QueryError> {
         let inner = &self.inner;
-        let permit = match timeout(inner.limits.queue_wait_max, inner.permits.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => permit,
-            Ok(Err(_)) | Err(_) => {
-                inner.counters.busy.fetch_add(1, Ordering::Relaxed);
-                inner.tell(QueryEvent::Started);
-                let outcome = Some(Err(super::ErrorKind::Busy));
-                inner.tell(QueryEvent::Ended { took: inner.limits.queue_wait_max, outcome });
-                return Err(QueryError::Busy { running: inner.limits.concurrent_max });
-            }
+        let until = Instant::now() + inner.limits.queue_wait_max;
+        let busy = |error: QueryError| {
+            inner.counters.busy.fetch_add(1, Ordering::Relaxed);
+            inner.tell(QueryEvent::Started);
+            let outcome = Some(Err(super::ErrorKind::Busy));
+            inner.tell(QueryEvent::Ended { took: inner.limits.queue_wait_max, outcome });
+            Err(error)
+        };
+        // A user's own places first: whoever waits for one of them takes none from others.
+        let own = match inner.shares.places(&ask.access) {
+            None => None,
+            Some((places, running)) => match timeout_at(until, places.acquire_owned()).await {
+                Ok(Ok(place)) => Some(place),
+                Ok(Err(_)) | Err(_) => {
+                    return busy(QueryError::UserBusy { user: ask.access.name(), running });
+                }
+            },
+        };
+        let permit = match timeout_at(until, inner.permits.clone().acquire_owned()).await {
+            Ok(Ok(permit)) => (permit, own),
+            Ok(Err(_)) | Err(_) => return busy(QueryError::Busy { running: inner.limits.concurrent_max }),
         };
         let Some(runtime) = &inner.runtime.0 else {
             return Err(QueryError::Internal("the engine is shutting down".to_owned()));
@@ -256,12 +270,12 @@ impl Engine {
         let deadline = Instant::now() + time_max;
         let (schema_sender, schema) = oneshot::channel();
         let (sender, receiver) = mpsc::channel(BATCHES_WAITING_MAX);
+        let time_error = ask.time_error();
         let stop = ask.stop.clone();
         let run = Run { inner: inner.clone(), ask, deadline, permit };
         let task = StopOnDrop(stop, runtime.spawn(run.run(schema_sender, sender)).abort_handle());
-        let time_error = || QueryError::Time { limit: time_max };
         let schema = match timeout_at(deadline, schema).await {
-            Err(_) => return Err(time_error()),
+            Err(_) => return Err(time_error.error()),
             Ok(Err(_)) => return Err(QueryError::Internal("the query's task ended without a word".to_owned())),
             Ok(Ok(schema)) => schema?,
         };
@@ -269,7 +283,7 @@ impl Engine {
             schema,
             receiver,
             deadline: Box::pin(tokio::time::sleep_until(deadline)),
-            time_max,
+            time_error,
             done: false,
             _task: task,
         })
@@ -297,6 +311,41 @@ struct Ask {
     stop: Stop,
 }
 
+/// What is told when the time is over.
+#[derive(Clone)]
+struct TimeError {
+    limit: Duration,
+    /// Whose bound it was, where it was a user's own.
+    user: Option<Arc<str>>,
+}
+
+impl TimeError {
+    fn error(&self) -> QueryError {
+        let limit = self.limit;
+        match self.user.clone() {
+            Some(user) => QueryError::UserTime { user, limit },
+            None => QueryError::Time { limit },
+        }
+    }
+}
+
+impl Ask {
+    fn time_error(&self) -> TimeError {
+        let is_own = self.access.limits.time_max == Some(self.time_max);
+        TimeError { limit: self.time_max, user: is_own.then(|| self.access.name()) }
+    }
+
+    /// The bound that was reached is the user's own where the pool says so.
+    fn name_user(&self, error: QueryError) -> QueryError {
+        match (error, self.access.limits.memory_bytes_max) {
+            (QueryError::Memory { detail, .. }, Some(bytes)) if detail.contains(share::USER_MEMORY) => {
+                QueryError::UserMemory { user: self.access.name(), mib: bytes >> 20 }
+            }
+            (error, _) => error,
+        }
+    }
+}
+
 enum Question {
     /// As people write it, with `$name` parameters.
     Text { sql: String, parameters: Parameters },
@@ -316,7 +365,15 @@ async fn with_views(
         .await
         .map_err(|error| QueryError::Internal(format!("cannot take a view of the history: {error}")))??;
     let tables = Tables::new(views, inner.statistics.clone(), inner.base.clone(), access.values);
-    tables::with_tables(state, tables, schemas)
+    let runtime = state.runtime_env();
+    let shared = match inner.shares.pool(access, &runtime.memory_pool) {
+        None => None,
+        Some(memory_pool) => {
+            let runtime = RuntimeEnv { memory_pool, ..runtime.as_ref().clone() };
+            Some(SessionStateBuilder::new_from_existing(state.clone()).with_runtime_env(Arc::new(runtime)).build())
+        }
+    };
+    tables::with_tables(shared.as_ref().unwrap_or(state), tables, schemas)
         .map_err(|error| QueryError::from_datafusion(error, inner.limits.memory_bytes_max))
 }
 
@@ -368,7 +425,7 @@ struct Run {
     inner: Arc<Inner>,
     ask: Ask,
     deadline: Instant,
-    permit: OwnedSemaphorePermit,
+    permit: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
 }
 
 enum Message {
@@ -390,10 +447,10 @@ impl Run {
         let outcome = match timeout_at(deadline, std::panic::AssertUnwindSafe(work).catch_unwind()).await {
             Err(_) => {
                 ask.stop.now();
-                Err(QueryError::Time { limit: ask.time_max })
+                Err(ask.time_error().error())
             }
             Ok(Err(_)) => Err(QueryError::Internal("the query panicked".to_owned())),
-            Ok(Ok(outcome)) => outcome,
+            Ok(Ok(outcome)) => outcome.map_err(|error| ask.name_user(error)),
         };
         tally.end(&outcome);
         drop(permit);
@@ -436,7 +493,10 @@ async fn answer(
         let batch = batch.map_err(clean)?;
         *rows += batch.num_rows() as u64;
         if *rows > rows_max {
-            return Err(QueryError::Rows { rows: rows_max });
+            return Err(match ask.access.limits.rows_max {
+                Some(own) if own == rows_max => QueryError::UserRows { user: ask.access.name(), rows: rows_max },
+                _ => QueryError::Rows { rows: rows_max },
+            });
         }
         let batch = RecordBatch::try_new_with_options(
             schema.clone(),
@@ -533,7 +593,7 @@ pub struct QueryStream {
     schema: SchemaRef,
     receiver: mpsc::Receiver<Message>,
     deadline: Pin<Box<Sleep>>,
-    time_max: Duration,
+    time_error: TimeError,
     done: bool,
     _task: StopOnDrop,
 }
@@ -566,7 +626,7 @@ impl Stream for QueryStream {
                 None => {
                     self.done = true;
                     Some(Err(match self.deadline.is_elapsed() || self.deadline.deadline() <= Instant::now() {
-                        true => QueryError::Time { limit: self.time_max },
+                        true => self.time_error.error(),
                         false => QueryError::Internal("the query's task ended without a word".to_owned()),
                     }))
                 }
@@ -575,7 +635,7 @@ impl Stream for QueryStream {
         // Beside the task's own deadline: a plan that never yields cannot hold up its reader.
         if self.deadline.as_mut().poll_unpin(context).is_ready() {
             self.done = true;
-            return Poll::Ready(Some(Err(QueryError::Time { limit: self.time_max })));
+            return Poll::Ready(Some(Err(self.time_error.error())));
         }
         Poll::Pending
     }
@@ -615,6 +675,9 @@ fn base_state(limits: &Limits, spill_dir: &Path, cores: usize) -> Result<Session
 }
 
 mod session;
+pub(super) mod share;
+
+use share::Shares;
 
 pub use session::{Described, Session};
 

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::error::ArrowError;
@@ -31,6 +32,30 @@ pub enum QueryError {
          Select fewer columns, or narrow it by time, path or cluster. ({detail})"
     )]
     Memory { mib: usize, detail: String },
+
+    #[error(
+        "query stopped after {} s (limit time of the user {user} in the users file): narrow it by time, path or cluster",
+        limit.as_secs_f64()
+    )]
+    UserTime { user: Arc<str>, limit: Duration },
+
+    #[error(
+        "query stopped at {rows} rows (limit rows of the user {user} in the users file): aggregate, add LIMIT, or narrow \
+         it by time, path or cluster"
+    )]
+    UserRows { user: Arc<str>, rows: u64 },
+
+    #[error(
+        "query stopped: the queries of the user {user} together may hold {mib} MiB (limit memory in the users file). \
+         Select fewer columns, or narrow it by time, path or cluster"
+    )]
+    UserMemory { user: Arc<str>, mib: usize },
+
+    #[error(
+        "{running} queries of the user {user} are running already (limit concurrent in the users file): try again in \
+         a moment"
+    )]
+    UserBusy { user: Arc<str>, running: usize },
 
     #[error("{running} queries are running already (limit concurrent_max): try again in a moment")]
     Busy { running: usize },
@@ -83,7 +108,8 @@ impl QueryError {
         match self {
             Self::Sql(_) | Self::Named { .. } => ErrorKind::User,
             Self::Time { .. } | Self::Rows { .. } | Self::Memory { .. } => ErrorKind::Limit,
-            Self::Busy { .. } => ErrorKind::Busy,
+            Self::UserTime { .. } | Self::UserRows { .. } | Self::UserMemory { .. } => ErrorKind::Limit,
+            Self::Busy { .. } | Self::UserBusy { .. } => ErrorKind::Busy,
             Self::History(_) | Self::Internal(_) => ErrorKind::Server,
         }
     }

@@ -137,4 +137,6 @@ fn refuse(status: StatusCode, error: &str) -> Response {
 }
 
 #[cfg(test)]
+mod credentials_tests;
+#[cfg(test)]
 mod tests;

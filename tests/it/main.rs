@@ -3,6 +3,7 @@
 mod agent;
 mod airflow;
 mod check;
+mod clients;
 mod clock;
 mod demo;
 mod disk;
@@ -18,7 +19,9 @@ mod prometheus;
 mod proxy;
 mod queries;
 mod readers;
+mod reading;
 mod reconnect;
+mod security;
 mod servers;
 mod slt;
 mod story;

@@ -91,3 +91,20 @@ pub fn browser() -> Option<(PathBuf, PathBuf)> {
     let modules = cache()?.join("browser/node_modules");
     (chromium.is_file() && modules.join("playwright-core").is_dir()).then_some((chromium, modules))
 }
+
+/// A program of PostgreSQL: what is installed, else what `tests/run` has fetched.
+pub fn postgresql(program: &str) -> Option<PathBuf> {
+    let fetched = cache().map(|cache| cache.join("postgresql/usr/lib/postgresql"));
+    // Debian keeps a folder a version.
+    let versions = [Some(PathBuf::from("/usr/lib/postgresql")), fetched].into_iter().flatten();
+    let versions = versions.filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
+    versions.map(|version| version.path().join("bin").join(program)).find(|program| program.is_file())
+}
+
+/// The libraries of this program of PostgreSQL, where they are not the system's.
+pub fn postgresql_libraries(program: &std::path::Path) -> Option<PathBuf> {
+    // …/usr/lib/postgresql/15/bin/psql
+    let folder = program.ancestors().nth(4)?;
+    let folders = std::fs::read_dir(folder).ok()?.flatten().filter(|_| !folder.starts_with("/usr"));
+    folders.map(|entry| entry.path()).find(|folder| folder.join("libpq.so.5").exists())
+}

@@ -213,7 +213,7 @@ pub(super) fn visible(text: &str) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::super::cursor::Place;
+    use crate::query::feed::Place;
     use super::*;
 
     fn event(kind: Kind, row: serde_json::Value) -> Event {

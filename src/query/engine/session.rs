@@ -1,11 +1,15 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion::catalog::SchemaProvider;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::config::ConfigOptions;
+use datafusion::error::DataFusionError;
 use datafusion::execution::context::SessionState;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::sql::parser::Statement;
 
 use super::{Ask, Engine, QueryStream, Question, logical, refuse_writing, with_unique_names, with_views};
@@ -85,10 +89,11 @@ impl Session {
         if count > PLACEHOLDERS_MAX {
             return Err(QueryError::Sql(format!("${count} is too many parameters: the most is ${PLACEHOLDERS_MAX}")));
         }
+        let told = told_by_place(&plan).map_err(clean)?;
         let mut parameters = vec![None; count];
         for (number, kind) in numbered {
             if let Some(slot) = parameters.get_mut(number - 1) {
-                *slot = kind;
+                *slot = kind.or_else(|| told.get(&number).cloned());
             }
         }
         if declared.iter().any(Option::is_some) {
@@ -118,6 +123,49 @@ impl Session {
             stop: Stop::default(),
         }
     }
+}
+
+/// The types of placeholders that the planner leaves open, though their place tells: what an element is sought in, and
+/// how many rows.
+fn told_by_place(plan: &LogicalPlan) -> Result<HashMap<usize, DataType>, DataFusionError> {
+    let number = |expr: &Expr| match expr {
+        Expr::Placeholder(placeholder) => placeholder.id.trim_start_matches('$').parse::<usize>().ok(),
+        _ => None,
+    };
+    let mut told = HashMap::new();
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Limit(limit) = node {
+            let rows = [&limit.skip, &limit.fetch].into_iter().flatten().filter_map(|expr| number(expr));
+            told.extend(rows.map(|number| (number, DataType::Int64)));
+        }
+        let inputs = node.inputs();
+        let schema = match inputs.as_slice() {
+            [only] => Some(only.schema().as_ref().clone()),
+            [left, right] => left.schema().join(right.schema()).ok(),
+            _ => None,
+        };
+        let schema = schema.unwrap_or_else(|| node.schema().as_ref().clone());
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Expr::Cast(cast) = expr
+                    && let Some(number) = number(&cast.expr)
+                {
+                    told.insert(number, cast.field.data_type().clone());
+                }
+                if let Expr::ScalarFunction(function) = expr
+                    && matches!(function.name(), "array_has" | "array_position")
+                    && let [haystack, needle, ..] = function.args.as_slice()
+                    && let Some(number) = number(haystack)
+                    && let Ok(element) = needle.get_type(&schema)
+                    && !element.is_null()
+                {
+                    told.insert(number, DataType::List(Arc::new(Field::new_list_field(element, true))));
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(told)
 }
 
 /// The protocol counts parameters in 16 bits.

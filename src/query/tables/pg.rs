@@ -7,6 +7,7 @@
 mod catalog;
 mod functions;
 mod information;
+mod mended;
 mod session;
 
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use datafusion_pg_catalog::pg_catalog::{PgCatalogSchemaProvider, PgCatalogStatic
 use datafusion_pg_catalog::setup_pg_catalog;
 
 use self::catalog::Known;
+use self::mended::Mended;
 use self::session::SessionCatalog;
 use super::{CATALOG, Tables};
 use crate::zk::Micros;
@@ -101,9 +103,9 @@ impl Postgres {
         }
         let known = Known::new(tables).await?;
         let information = information::schema(&known)?;
-        let known = known.with_information(&information).await?;
         let statics = Arc::new(PgCatalogStaticTables::try_new()?);
         let catalog = PgCatalogSchemaProvider::try_new(known, statics, EmptyContextProvider)?;
+        let catalog = Mended::new(Arc::new(catalog)).await?;
         Ok(Self { base, catalog: Arc::new(catalog), information })
     }
 

@@ -127,7 +127,7 @@ pub(super) async fn answer(
 fn status(error: &QueryError) -> StatusCode {
     match (error.kind(), error) {
         (ErrorKind::User, _) => StatusCode::BAD_REQUEST,
-        (ErrorKind::Limit, QueryError::Time { .. }) => StatusCode::REQUEST_TIMEOUT,
+        (ErrorKind::Limit, QueryError::Time { .. } | QueryError::UserTime { .. }) => StatusCode::REQUEST_TIMEOUT,
         (ErrorKind::Limit, _) => StatusCode::UNPROCESSABLE_ENTITY,
         (ErrorKind::Busy, _) => StatusCode::SERVICE_UNAVAILABLE,
         (ErrorKind::Server, _) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -556,7 +556,21 @@ impl Connection {
         }
         let Self { reader, entered, query, .. } = self;
         let backend = &entered.backend;
+        // Parameters of table functions are not the planner's.
+        let (described, parameter_count) = question::for_describing(&statement);
+        let original = (described != statement).then_some(statement);
+        let statement = described;
         let plain = attended(reader, backend, async { Ok(query.describe(statement.clone(), &hints).await) }).await?;
+        let (statement, plain) = match plain {
+            // Two columns of one name: PostgreSQL does not mind.
+            Err(error) if error.to_string().contains("require unique expression names") => {
+                let statement = question::all_apart(&statement);
+                let again = async { Ok(query.describe(statement.clone(), &hints).await) };
+                let described = attended(reader, backend, again).await?;
+                (statement, described)
+            }
+            plain => (statement, plain),
+        };
         let is_typed = |described: &crate::query::Described| {
             described.parameters.iter().zip(&hints).all(|(known, hint)| hint.is_none() || known.is_some())
         };
@@ -572,8 +586,10 @@ impl Connection {
             }
             plain => (statement, plain?),
         };
-        let mut known = Vec::with_capacity(described.parameters.len());
-        for (at, inferred) in described.parameters.iter().enumerate() {
+        let count = parameter_count.max(described.parameters.len());
+        let mut known = Vec::with_capacity(count);
+        for at in 0..count {
+            let inferred = described.parameters.get(at).and_then(Option::as_ref);
             let of = match (declared.get(at).cloned().flatten(), inferred) {
                 (Some(of), _) => of,
                 (None, Some(inferred)) => arrow_pg::datatypes::into_pg_type(inferred).unwrap_or(Type::TEXT),
@@ -583,7 +599,8 @@ impl Connection {
         }
         let names = question::column_names(&statement, described.schema.fields().len());
         let schema = rows::shown(&described.schema, &names, &time_zone);
-        Ok(Question { statement, parameters: known, schema })
+        // A statement with such parameters is filled in anew each time that it runs.
+        Ok(Question { statement: original.unwrap_or(statement), parameters: known, schema })
     }
 
     fn bind(&mut self, bind: Bind) -> Done<()> {
@@ -744,9 +761,10 @@ impl Connection {
         let Some(question) = &prepared.question else {
             return Ok(self.shown(&prepared.command)?);
         };
+        let statement = question::with_arguments(&question.statement, &values);
         let values = ParamValues::from(values);
         let Self { reader, entered, query, .. } = self;
-        let run = async { Ok(query.run(question.statement.clone(), values).await?) };
+        let run = async { Ok(query.run(statement, values).await?) };
         let stream = attended(reader, &entered.backend, run).await?;
         Ok(Rows::stream(question.schema.clone(), stream))
     }

@@ -79,12 +79,12 @@ impl PgError {
 impl From<QueryError> for PgError {
     fn from(error: QueryError) -> Self {
         let code = match &error {
-            QueryError::Time { .. } => {
+            QueryError::Time { .. } | QueryError::UserTime { .. } => {
                 return Self::new("57014", "canceling statement due to statement timeout").hint(error.to_string());
             }
-            QueryError::Rows { .. } => "54000",
-            QueryError::Memory { .. } => "53200",
-            QueryError::Busy { .. } => "53400",
+            QueryError::Rows { .. } | QueryError::UserRows { .. } => "54000",
+            QueryError::Memory { .. } | QueryError::UserMemory { .. } => "53200",
+            QueryError::Busy { .. } | QueryError::UserBusy { .. } => "53400",
             QueryError::History(_) => "58000",
             QueryError::Internal(_) => "XX000",
             QueryError::Sql(_) | QueryError::Named { .. } => code(error.fault()),
