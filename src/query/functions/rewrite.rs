@@ -4,9 +4,9 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    Interval, ObjectName, Query, Select, SelectItem, SetExpr, Statement as Ast, TableAlias, TableFactor,
-    TableWithJoins, UnaryOperator, Value, VisitMut, VisitorMut,
+    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, Interval, ObjectName, Query, Select, SelectItem, SetExpr, Statement as Ast, TableAlias,
+    TableFactor, TableWithJoins, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 
 use crate::query::error::QueryError;
@@ -26,8 +26,12 @@ const SETS: [&str; 10] = [
 ];
 
 /// PostgreSQL's names of aggregates that DataFusion has under another.
-const RENAMED: [(&str, &str); 4] =
-    [("every", "bool_and"), ("variance", "var_samp"), ("regexp_split_to_table", "regexp_split_to_array"), ("string_to_table", "string_to_array")];
+const RENAMED: [(&str, &str); 4] = [
+    ("every", "bool_and"),
+    ("variance", "var_samp"),
+    ("regexp_split_to_table", "regexp_split_to_array"),
+    ("string_to_table", "string_to_array"),
+];
 
 /// Rewrites a statement in place.
 pub(crate) fn rewrite(statement: &mut Statement) -> Result<(), QueryError> {
@@ -108,7 +112,8 @@ fn plain_name(name: &ObjectName) -> Option<String> {
         [schema, one] if schema.to_string().eq_ignore_ascii_case("pg_catalog") => one,
         _ => return None,
     };
-    last.as_ident().map(|ident| if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() })
+    last.as_ident()
+        .map(|ident| if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() })
 }
 
 /// `regexp_split_to_table` by the name of the function that gives an array.
@@ -125,7 +130,9 @@ fn table(factor: &mut TableFactor) {
         TableFactor::Table { name, args: Some(arguments), alias, with_ordinality: false, .. } => {
             (name.clone(), arguments.args.clone(), alias.clone(), false)
         }
-        TableFactor::Function { name, args, alias, lateral, .. } => (name.clone(), args.clone(), alias.clone(), *lateral),
+        TableFactor::Function { name, args, alias, lateral, .. } => {
+            (name.clone(), args.clone(), alias.clone(), *lateral)
+        }
         _ => return,
     };
     let Some(plain) = plain_name(&name).filter(|plain| SETS.contains(&plain.as_str())) else { return };
@@ -175,7 +182,9 @@ const NUMBERS: &str = "zktrail_numbers";
 
 fn is_whole_number(expr: &Expr) -> bool {
     match expr {
-        Expr::Value(value) => matches!(&value.value, Value::Number(digits, _) if digits.bytes().all(|byte| byte.is_ascii_digit())),
+        Expr::Value(value) => {
+            matches!(&value.value, Value::Number(digits, _) if digits.bytes().all(|byte| byte.is_ascii_digit()))
+        }
         Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr } => is_whole_number(expr),
         _ => false,
     }
@@ -221,11 +230,31 @@ fn expression(expr: &mut Expr) -> ControlFlow<String> {
             }
             let similar = call("zktrail_similar", arguments);
             *expr = match negated {
-                true => Expr::UnaryOp {
-                    op: UnaryOperator::Not,
-                    expr: Box::new(Expr::Nested(Box::new(similar))),
-                },
+                true => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(Expr::Nested(Box::new(similar))) },
                 false => similar,
+            };
+        }
+        // A minus binds closer than a power.
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } => {
+            if let Expr::BinaryOp { left, op: BinaryOperator::PGExp, right } = inner.as_ref() {
+                let base = Expr::UnaryOp { op: UnaryOperator::Minus, expr: left.clone() };
+                *expr = Expr::BinaryOp { left: Box::new(base), op: BinaryOperator::PGExp, right: right.clone() };
+            }
+        }
+        Expr::AnyOp { left, compare_op, right, .. } if !matches!(right.as_ref(), Expr::Subquery(_)) => {
+            *expr = match (&compare_op, right.as_ref()) {
+                (BinaryOperator::Eq, Expr::Array(array)) => {
+                    Expr::InList { expr: left.clone(), list: array.elem.clone(), negated: false }
+                }
+                _ => quantified(compare_op, "any", left, right)?,
+            };
+        }
+        Expr::AllOp { left, compare_op, right } if !matches!(right.as_ref(), Expr::Subquery(_)) => {
+            *expr = match (&compare_op, right.as_ref()) {
+                (BinaryOperator::NotEq, Expr::Array(array)) => {
+                    Expr::InList { expr: left.clone(), list: array.elem.clone(), negated: true }
+                }
+                _ => quantified(compare_op, "all", left, right)?,
             };
         }
         Expr::Interval(interval) => {
@@ -238,7 +267,9 @@ fn expression(expr: &mut Expr) -> ControlFlow<String> {
             if name.as_deref().is_some_and(|name| matches!(name, "every" | "variance")) {
                 array_form(function);
             }
-            if name.as_deref().is_some_and(|name| matches!(name, "mode" | "percentile_disc")) && !function.within_group.is_empty() {
+            if name.as_deref().is_some_and(|name| matches!(name, "mode" | "percentile_disc"))
+                && !function.within_group.is_empty()
+            {
                 return ControlFlow::Break(format!("{} WITHIN GROUP is not supported", name.unwrap_or_default()));
             }
         }
@@ -247,9 +278,30 @@ fn expression(expr: &mut Expr) -> ControlFlow<String> {
     ControlFlow::Continue(())
 }
 
+/// `x < ALL (array)` as a call.
+fn quantified(op: &BinaryOperator, how: &str, left: &Expr, right: &Expr) -> ControlFlow<String, Expr> {
+    let compares = [
+        BinaryOperator::Eq,
+        BinaryOperator::NotEq,
+        BinaryOperator::Lt,
+        BinaryOperator::LtEq,
+        BinaryOperator::Gt,
+        BinaryOperator::GtEq,
+    ];
+    if !compares.contains(op) {
+        return ControlFlow::Break(format!("{op} {} over an array is not supported", how.to_uppercase()));
+    }
+    let text = |text: String| Expr::Value(Value::SingleQuotedString(text).into());
+    let arguments = vec![text(op.to_string()), text(how.to_owned()), left.clone(), right.clone()];
+    ControlFlow::Continue(call("zktrail_quantified", arguments))
+}
+
 /// A literal interval by PostgreSQL's syntax; `INTERVAL '1' DAY` too.
 fn interval_cast(interval: &Interval) -> Option<Expr> {
-    if interval.leading_precision.is_some() || interval.last_field.is_some() || interval.fractional_seconds_precision.is_some() {
+    if interval.leading_precision.is_some()
+        || interval.last_field.is_some()
+        || interval.fractional_seconds_precision.is_some()
+    {
         return None;
     }
     let Expr::Value(value) = interval.value.as_ref() else { return None };

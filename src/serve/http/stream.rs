@@ -21,7 +21,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use super::{AppState, query_string, refuse};
-use crate::lens::PathGlob;
 use crate::query::encode::JsonEncoder;
 use crate::query::feed::{Ask, Cursor, Event, Filter, Kind, ReadError, Reader, Row, Since};
 use crate::query::{ErrorKind, Parameters, QueryError, Session};
@@ -55,7 +54,11 @@ pub(super) struct Streams {
 
 impl Default for Streams {
     fn default() -> Self {
-        Self { permits: Arc::new(Semaphore::new(STREAMS_MAX)), patience: PATIENCE, stopped: Arc::new(watch::Sender::new(false)) }
+        Self {
+            permits: Arc::new(Semaphore::new(STREAMS_MAX)),
+            patience: PATIENCE,
+            stopped: Arc::new(watch::Sender::new(false)),
+        }
     }
 }
 
@@ -81,7 +84,7 @@ impl Asked {
         let mut asked = Self { values: true, ..Self::default() };
         for (name, value) in query_string::pairs(query)? {
             match name.as_str() {
-                "path" => asked.filter.globs.push(PathGlob::new(&value).map_err(|error| error.to_string())?),
+                "path" => asked.filter.add_glob(&value)?,
                 "kind" => {
                     for kind in value.split(',') {
                         asked.filter.kinds.push(kind_named(kind)?);
@@ -101,7 +104,9 @@ impl Asked {
                 }
                 "cursor" => asked.cursor = Some(value.parse().map_err(|error| format!("cursor {error}"))?),
                 other => {
-                    return Err(format!("there is no parameter {other:?}: there are path, kind, cluster, values, since and cursor"));
+                    return Err(format!(
+                        "there is no parameter {other:?}: there are path, kind, cluster, values, since and cursor"
+                    ));
                 }
             }
         }
@@ -144,7 +149,8 @@ pub(super) async fn stream(
     let line = state.access_log.query(&caller, &format!("GET /changes/stream?{query}"));
     let history = History { session: state.engine.session(caller.access.clone()), handle: Handle::current() };
     // Where it begins is settled before the status goes out, so that what is wrong has one of its own.
-    let begun = tokio::task::spawn_blocking(move || begin(&history, &asked).map(|cursor| (history, asked, cursor))).await;
+    let begun =
+        tokio::task::spawn_blocking(move || begin(&history, &asked).map(|cursor| (history, asked, cursor))).await;
     let (history, asked, cursor) = match begun {
         Ok(Ok(begun)) => begun,
         Ok(Err(error)) => {

@@ -77,7 +77,6 @@ fn parse(format: &str) -> Result<Format, String> {
             pieces.push(Piece::Minus);
             length = 2;
         } else if upper.starts_with("PL") {
-            result.sign = Sign::Placed;
             pieces.push(Piece::Plus);
             length = 2;
         } else if upper.starts_with("SG") {
@@ -130,7 +129,8 @@ fn parse(format: &str) -> Result<Format, String> {
                     if result.sign != Sign::Plain {
                         return Err("cannot use \"S\" twice or with \"PL\"/\"MI\"/\"SG\"/\"PR\"".to_owned());
                     }
-                    result.sign = if result.before + result.behind == 0 { Sign::AnchoredBefore } else { Sign::AnchoredBehind };
+                    result.sign =
+                        if result.before + result.behind == 0 { Sign::AnchoredBefore } else { Sign::AnchoredBehind };
                 }
                 'L' => return Err("the pattern L is not supported: there is no currency".to_owned()),
                 '"' => {
@@ -144,7 +144,9 @@ fn parse(format: &str) -> Result<Format, String> {
         }
         rest = rest.get(length..).unwrap_or_default();
     }
-    if result.sign == Sign::Brackets && pieces.iter().any(|piece| matches!(piece, Piece::Minus | Piece::Plus | Piece::SignHere)) {
+    if result.sign == Sign::Brackets
+        && pieces.iter().any(|piece| matches!(piece, Piece::Minus | Piece::Plus | Piece::SignHere))
+    {
         return Err("cannot use \"PR\" and \"S\"/\"PL\"/\"MI\"/\"SG\" together".to_owned());
     }
     result.zeros_before = zero_seen_at.map_or(0, |at| result.before - at);
@@ -154,6 +156,9 @@ fn parse(format: &str) -> Result<Format, String> {
 
 /// A number by a format. Where it has more digits than the format, `#` stands for each.
 pub(in crate::query::functions) fn to_char(value: &BigDecimal, format: &str) -> Result<String, String> {
+    if format.is_empty() {
+        return Ok(String::new());
+    }
     let upper = format.to_ascii_uppercase();
     if upper == "RN" || upper == "FMRN" {
         return Ok(roman(value, upper == "FMRN", format.contains("rn")));
@@ -185,7 +190,9 @@ pub(in crate::query::functions) fn to_char(value: &BigDecimal, format: &str) -> 
         });
     }
     // A number below one shows its zero where no place behind the point would say it.
-    if whole.is_empty() && !overflows && format.behind == 0
+    if whole.is_empty()
+        && !overflows
+        && format.behind == 0
         && let Some(last) = digits.last_mut().filter(|last| **last == ' ')
     {
         *last = '0';
@@ -199,6 +206,14 @@ pub(in crate::query::functions) fn to_char(value: &BigDecimal, format: &str) -> 
         while fraction.len() > format.zeros_behind && fraction.last() == Some(&'0') {
             fraction.pop();
         }
+    }
+    if format.fill
+        && whole.is_empty()
+        && fraction.is_empty()
+        && !overflows
+        && let Some(last) = digits.last_mut().filter(|last| **last == ' ')
+    {
+        *last = '0';
     }
     Ok(lay_out(&format, &digits, &fraction, negative, whole))
 }
@@ -302,8 +317,19 @@ fn scientific(value: &BigDecimal, digits: &str) -> Result<String, String> {
 
 fn roman(value: &BigDecimal, fill: bool, lower: bool) -> String {
     const NUMERALS: [(i64, &str); 13] = [
-        (1_000, "M"), (900, "CM"), (500, "D"), (400, "CD"), (100, "C"), (90, "XC"), (50, "L"), (40, "XL"), (10, "X"),
-        (9, "IX"), (5, "V"), (4, "IV"), (1, "I"),
+        (1_000, "M"),
+        (900, "CM"),
+        (500, "D"),
+        (400, "CD"),
+        (100, "C"),
+        (90, "XC"),
+        (50, "L"),
+        (40, "XL"),
+        (10, "X"),
+        (9, "IX"),
+        (5, "V"),
+        (4, "IV"),
+        (1, "I"),
     ];
     let number = value.with_scale_round(0, RoundingMode::HalfUp).to_i64().filter(|number| (1..4_000).contains(number));
     let Some(mut number) = number else { return "#".repeat(15) };

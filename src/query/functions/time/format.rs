@@ -8,7 +8,17 @@ use super::interval::Span;
 use super::{HOUR, MINUTE, SECOND};
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
@@ -17,32 +27,126 @@ pub(super) const ROMAN_MONTHS: [&str; 12] = ["I", "II", "III", "IV", "V", "VI", 
 /// One piece of a format.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Piece {
-    Field { name: &'static str, fill: bool, ordinal: Option<bool>, digits: bool, translated: bool },
+    Field { name: &'static str, fill: bool, ordinal: Option<bool>, digits: bool },
     Text(char),
     Separator(char),
 }
 
 /// The patterns, longest first where one begins another, and whether it is made of digits.
 const FIELDS: [(&str, bool); 100] = [
-    ("A.D.", false), ("A.M.", false), ("AD", false), ("AM", false), ("B.C.", false), ("BC", false), ("CC", true),
-    ("DAY", false), ("DDD", true), ("DD", true), ("DY", false), ("Day", false), ("Dy", false), ("D", true),
-    ("FF1", true), ("FF2", true), ("FF3", true), ("FF4", true), ("FF5", true), ("FF6", true), ("FX", false),
-    ("HH24", true), ("HH12", true), ("HH", true), ("IDDD", true), ("ID", true), ("IW", true), ("IYYY", true),
-    ("IYY", true), ("IY", true), ("I", true), ("J", true), ("MI", true), ("MM", true), ("MONTH", false),
-    ("MON", false), ("MS", true), ("Month", false), ("Mon", false), ("OF", false), ("P.M.", false), ("PM", false),
-    ("Q", true), ("RM", false), ("SSSSS", true), ("SSSS", true), ("SS", true), ("TZH", false), ("TZM", true),
-    ("TZ", false), ("US", true), ("WW", true), ("W", true), ("Y,YYY", true), ("YYYY", true), ("YYY", true),
-    ("YY", true), ("Y", true), ("a.d.", false), ("a.m.", false), ("ad", false), ("am", false), ("b.c.", false),
-    ("bc", false), ("cc", true), ("day", false), ("ddd", true), ("dd", true), ("dy", false), ("d", true),
-    ("ff1", true), ("ff2", true), ("ff3", true), ("ff4", true), ("ff5", true), ("ff6", true), ("fx", false),
-    ("hh24", true), ("hh12", true), ("hh", true), ("iddd", true), ("id", true), ("iw", true), ("iyyy", true),
-    ("iyy", true), ("iy", true), ("i", true), ("j", true), ("mi", true), ("mm", true), ("month", false),
-    ("mon", false), ("ms", true), ("p.m.", false), ("pm", false), ("q", true), ("rm", false), ("sssss", true),
-    ("ssss", true), ("ss", true),
+    ("A.D.", false),
+    ("A.M.", false),
+    ("AD", false),
+    ("AM", false),
+    ("B.C.", false),
+    ("BC", false),
+    ("CC", true),
+    ("DAY", false),
+    ("DDD", true),
+    ("DD", true),
+    ("DY", false),
+    ("Day", false),
+    ("Dy", false),
+    ("D", true),
+    ("FF1", true),
+    ("FF2", true),
+    ("FF3", true),
+    ("FF4", true),
+    ("FF5", true),
+    ("FF6", true),
+    ("FX", false),
+    ("HH24", true),
+    ("HH12", true),
+    ("HH", true),
+    ("IDDD", true),
+    ("ID", true),
+    ("IW", true),
+    ("IYYY", true),
+    ("IYY", true),
+    ("IY", true),
+    ("I", true),
+    ("J", true),
+    ("MI", true),
+    ("MM", true),
+    ("MONTH", false),
+    ("MON", false),
+    ("MS", true),
+    ("Month", false),
+    ("Mon", false),
+    ("OF", false),
+    ("P.M.", false),
+    ("PM", false),
+    ("Q", true),
+    ("RM", false),
+    ("SSSSS", true),
+    ("SSSS", true),
+    ("SS", true),
+    ("TZH", false),
+    ("TZM", true),
+    ("TZ", false),
+    ("US", true),
+    ("WW", true),
+    ("W", true),
+    ("Y,YYY", true),
+    ("YYYY", true),
+    ("YYY", true),
+    ("YY", true),
+    ("Y", true),
+    ("a.d.", false),
+    ("a.m.", false),
+    ("ad", false),
+    ("am", false),
+    ("b.c.", false),
+    ("bc", false),
+    ("cc", true),
+    ("day", false),
+    ("ddd", true),
+    ("dd", true),
+    ("dy", false),
+    ("d", true),
+    ("ff1", true),
+    ("ff2", true),
+    ("ff3", true),
+    ("ff4", true),
+    ("ff5", true),
+    ("ff6", true),
+    ("fx", false),
+    ("hh24", true),
+    ("hh12", true),
+    ("hh", true),
+    ("iddd", true),
+    ("id", true),
+    ("iw", true),
+    ("iyyy", true),
+    ("iyy", true),
+    ("iy", true),
+    ("i", true),
+    ("j", true),
+    ("mi", true),
+    ("mm", true),
+    ("month", false),
+    ("mon", false),
+    ("ms", true),
+    ("p.m.", false),
+    ("pm", false),
+    ("q", true),
+    ("rm", false),
+    ("sssss", true),
+    ("ssss", true),
+    ("ss", true),
 ];
 const MORE_FIELDS: [(&str, bool); 11] = [
-    ("tzh", false), ("tzm", true), ("tz", false), ("us", true), ("ww", true), ("w", true), ("y,yyy", true),
-    ("yyyy", true), ("yyy", true), ("yy", true), ("y", true),
+    ("tzh", false),
+    ("tzm", true),
+    ("tz", false),
+    ("us", true),
+    ("ww", true),
+    ("w", true),
+    ("y,yyy", true),
+    ("yyyy", true),
+    ("yyy", true),
+    ("yy", true),
+    ("y", true),
 ];
 
 /// Takes a format apart as PostgreSQL's parse_format does.
@@ -50,13 +154,14 @@ pub(super) fn pieces(format: &str) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let mut rest = format;
     while !rest.is_empty() {
-        let (mut fill, mut translated) = (false, false);
+        let mut fill = false;
         let mut behind = rest;
         loop {
             if let Some(after) = strip_ignoring_case(behind, "FM") {
                 (fill, behind) = (true, after);
             } else if let Some(after) = behind.strip_prefix("TM") {
-                (translated, behind) = (true, after);
+                // Translated names are never filled up.
+                (fill, behind) = (true, after);
             } else {
                 break;
             }
@@ -73,7 +178,7 @@ pub(super) fn pieces(format: &str) -> Vec<Piece> {
             if let Some(after) = rest.strip_prefix("SP") {
                 rest = after;
             }
-            pieces.push(Piece::Field { name, fill, ordinal, digits: *digits, translated });
+            pieces.push(Piece::Field { name, fill, ordinal, digits: *digits });
             continue;
         }
         rest = behind;
@@ -189,7 +294,9 @@ pub(in crate::query::functions) fn moment(moment: &Moment, format: &str) -> Resu
             "IYY" => number(i64::from(iso.year() % 1_000), 3),
             "IY" => number(i64::from(iso.year() % 100), 2),
             "I" => number(i64::from(iso.year() % 10), 1),
-            "RM" => Shown::Padded(cased_as(ROMAN_MONTHS.get(date.month0() as usize).copied().unwrap_or_default(), name), 4),
+            "RM" => {
+                Shown::Padded(cased_as(ROMAN_MONTHS.get(date.month0() as usize).copied().unwrap_or_default(), name), 4)
+            }
             "FX" => continue,
             "TZ" => match &moment.zone {
                 Some((abbreviation, _)) if name == "tz" => Shown::Text(abbreviation.to_lowercase()),
@@ -249,8 +356,11 @@ pub(in crate::query::functions) fn interval(span: Span, format: &str) -> Result<
             "SSSS" | "SSSSS" => Shown::Number(span.micros / SECOND, 0),
             "AM" | "PM" if hour >= 0 => Shown::Text(half(hour % 24, "AM", "PM", name)),
             "A.M." | "P.M." if hour >= 0 => Shown::Text(half(hour % 24, "A.M.", "P.M.", name)),
-            "MM" => number(months, 2),
-            "DD" => number(days, 2),
+            // Here a sign takes a place.
+            "MM" if fill => Shown::Number(months, 0),
+            "DD" if fill => Shown::Number(days, 0),
+            "MM" => Shown::Text(format!("{months:02}")),
+            "DD" => Shown::Text(format!("{days:02}")),
             "YYYY" => number(years, 4),
             "YYY" => number(years % 1_000, 3),
             "YY" => number(years % 100, 2),
@@ -288,7 +398,8 @@ impl Shown {
                 out.push_str(&text);
                 // PostgreSQL hangs it on what has digits, also where they are not a number alone.
                 if let Some(upper) = ordinal
-                    && let Some(digits) = text.rsplit(|c: char| !c.is_ascii_digit()).next().filter(|digits| !digits.is_empty())
+                    && let Some(digits) =
+                        text.rsplit(|c: char| !c.is_ascii_digit()).next().filter(|digits| !digits.is_empty())
                 {
                     out.push_str(ordinal_of(digits.parse().unwrap_or(0), upper));
                 }
