@@ -85,6 +85,8 @@ pub enum Fault {
     OutOfRange,
     /// A statement that would write.
     ReadOnly,
+    /// A statement that is too deep to be walked.
+    TooComplex,
     /// Proper SQL that is not answered here.
     Unsupported,
     Other,

@@ -2,7 +2,7 @@
 //! engine knows where the two differ. Pure.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
 
@@ -16,7 +16,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use datafusion_pg_catalog::sql::rules::{
-    CurrentUserVariableToSessionUserFunctionCall, SqlStatementRewriteRule, StripCallableQualifier,
+    SqlStatementRewriteRule, StripCallableQualifier,
 };
 use pgwire::api::Type;
 
@@ -55,8 +55,7 @@ pub(super) fn parse(piece: &Piece) -> Result<Statement, PgError> {
         }
     };
     if let Some(ast) = inner(&mut statement) {
-        let rules: [&dyn SqlStatementRewriteRule; 2] =
-            [&StripCallableQualifier, &CurrentUserVariableToSessionUserFunctionCall];
+        let rules: [&dyn SqlStatementRewriteRule; 1] = [&StripCallableQualifier];
         for rule in rules {
             let taken = std::mem::replace(
                 ast,
@@ -100,6 +99,16 @@ impl VisitorMut for Words {
                     let taken = std::mem::replace(pattern.as_mut(), escape.clone());
                     **pattern = call("like_escape", vec![taken, escape]);
                     *escape_char = None;
+                }
+            }
+            // Functions that are called without parentheses.
+            Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("current_schema") => {
+                *expr = call("current_schema", Vec::new());
+            }
+            Expr::Function(function) if function.args == FunctionArguments::None => {
+                let name = function.name.to_string().to_ascii_lowercase();
+                if ["current_user", "session_user", "user", "current_role", "current_catalog"].contains(&name.as_str()) {
+                    *expr = call(&name, Vec::new());
                 }
             }
             // An array that is written as a text.
@@ -232,7 +241,7 @@ fn at_most_one(query: &mut Query) {
 }
 
 /// Gives every column of the answer that has no name one that no other has.
-pub(super) fn all_apart(statement: &Statement) -> Statement {
+fn all_apart(statement: &Statement) -> Statement {
     let mut statement = statement.clone();
     if let Some(Ast::Query(query)) = inner(&mut statement)
         && let SetExpr::Select(select) = query.body.as_mut()
@@ -351,7 +360,7 @@ fn inner(statement: &mut Statement) -> Option<&mut Ast> {
 }
 
 /// Writes the types that a client has declared into the statement, for where nothing else tells them.
-pub(super) fn with_types(statement: &Statement, types: &[Option<Type>]) -> Statement {
+fn with_types(statement: &Statement, types: &[Option<Type>]) -> Statement {
     let mut statement = statement.clone();
     if let Some(ast) = inner(&mut statement) {
         let _ = VisitMut::visit(ast, &mut Typed { types, limits: Vec::new() });
@@ -419,22 +428,45 @@ fn sql_type(of: &Type) -> Option<SqlType> {
     })
 }
 
-/// The statement with something in place of the parameters of table functions, so that it can be planned without
-/// values; and how many parameters it has.
-pub(super) fn for_describing(statement: &Statement) -> (Statement, usize) {
+/// How a statement has to be put so that it can be planned.
+#[derive(Clone, Copy)]
+pub(super) struct Shaped<'a> {
+    pub(super) types: &'a [Option<Type>],
+    pub(super) typed: bool,
+    pub(super) apart: bool,
+}
+
+impl Shaped<'_> {
+    pub(super) fn attempt(&self, statement: &Statement) -> Statement {
+        let typed = if self.typed { with_types(statement, self.types) } else { statement.clone() };
+        if self.apart { all_apart(&typed) } else { typed }
+    }
+}
+
+/// A statement without the parameters of its table functions, and what there is to say of them.
+pub(super) struct ForDescribing {
+    pub(super) statement: Statement,
+    /// Parameters of the whole statement.
+    pub(super) count: usize,
+    /// The types of those that are cast to one.
+    pub(super) types: BTreeMap<usize, Type>,
+}
+
+/// Puts something in place of the parameters of table functions, so that the statement can be planned without values.
+pub(super) fn for_describing(statement: &Statement) -> ForDescribing {
     let mut statement = statement.clone();
-    let mut arguments = Arguments { values: None, count: 0 };
+    let mut arguments = Arguments { values: None, count: 0, types: BTreeMap::new() };
     if let Some(ast) = inner(&mut statement) {
         let _ = VisitMut::visit(ast, &mut arguments);
     }
-    (statement, arguments.count)
+    ForDescribing { statement, count: arguments.count, types: arguments.types }
 }
 
 /// The statement with its values for the parameters of table functions: these are called as it is planned.
 pub(super) fn with_arguments(statement: &Statement, values: &[ScalarValue]) -> Statement {
     let mut statement = statement.clone();
     if let Some(ast) = inner(&mut statement) {
-        let _ = VisitMut::visit(ast, &mut Arguments { values: Some(values), count: 0 });
+        let _ = VisitMut::visit(ast, &mut Arguments { values: Some(values), count: 0, types: BTreeMap::new() });
     }
     statement
 }
@@ -442,6 +474,7 @@ pub(super) fn with_arguments(statement: &Statement, values: &[ScalarValue]) -> S
 struct Arguments<'a> {
     values: Option<&'a [ScalarValue]>,
     count: usize,
+    types: BTreeMap<usize, Type>,
 }
 
 impl VisitorMut for Arguments<'_> {
@@ -449,7 +482,7 @@ impl VisitorMut for Arguments<'_> {
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
         if let TableFactor::Table { name, args: Some(arguments), .. } = factor {
-            let mut filled = Filled { values: self.values, count: &mut self.count, found: 0 };
+            let mut filled = Filled { values: self.values, count: &mut self.count, types: &mut self.types, found: 0 };
             // Moments come first; what comes after them need not be there.
             let moments = if name.to_string().eq_ignore_ascii_case("tree_diff") { 2 } else { 1 };
             let mut kept = arguments.args.len();
@@ -474,11 +507,29 @@ impl VisitorMut for Arguments<'_> {
 struct Filled<'a> {
     values: Option<&'a [ScalarValue]>,
     count: &'a mut usize,
+    types: &'a mut BTreeMap<usize, Type>,
     found: usize,
 }
 
 impl VisitorMut for Filled<'_> {
     type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Cast { expr, data_type, .. } = expr
+            && let Some(number) = placeholder(expr)
+        {
+            let of = match data_type {
+                SqlType::Timestamp(_, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => Some(Type::TIMESTAMPTZ),
+                SqlType::Timestamp(..) => Some(Type::TIMESTAMP),
+                SqlType::Date => Some(Type::DATE),
+                SqlType::BigInt(_) | SqlType::Int8(_) => Some(Type::INT8),
+                SqlType::Int(_) | SqlType::Integer(_) | SqlType::Int4(_) => Some(Type::INT4),
+                _ => None,
+            };
+            self.types.extend(of.map(|of| (number, of)));
+        }
+        ControlFlow::Continue(())
+    }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if let Some(number) = placeholder(expr) {
