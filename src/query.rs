@@ -19,6 +19,7 @@ mod amplify;
 pub mod encode;
 mod engine;
 mod error;
+pub mod feed;
 mod functions;
 pub mod library;
 pub mod parameters;

@@ -151,8 +151,8 @@ const CHARTS: [&str; 12] = [
     "Where it grew: created less deleted, an hour",
 ];
 
-/// Every chart is drawn, with data and without an error.
-fn ensure_drawn(seen: &Value) -> Result<()> {
+/// Every chart is drawn, with data and without an error, and the first shows so many changes.
+fn ensure_drawn(seen: &Value, changes: i64) -> Result<()> {
     let charts = seen["charts"].as_array().context("charts")?;
     let titles: BTreeSet<&str> = charts.iter().filter_map(|chart| chart["title"].as_str()).collect();
     ensure!(titles == BTreeSet::from(CHARTS), "the page shows {titles:?}");
@@ -164,6 +164,9 @@ fn ensure_drawn(seen: &Value) -> Result<()> {
             && !text.contains("rror");
         ensure!(fine, "the page shows {chart}");
     }
+    let shown = charts.iter().find(|chart| chart["title"] == "Changes").and_then(|chart| chart["text"].as_str());
+    let digits: String = shown.unwrap_or_default().lines().last().unwrap_or_default().replace(',', "");
+    ensure!(digits == changes.to_string(), "the page shows {shown:?}, there were {changes} changes");
     for request in seen["requests"].as_array().context("requests")? {
         ensure!(request["status"] == 200 && request["error"].is_null(), "the page was answered {request}");
     }

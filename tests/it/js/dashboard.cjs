@@ -7,6 +7,7 @@
 const { chromium } = require('playwright-core');
 
 const WITHIN_MS = 120_000;
+const DRAWN_WITHIN_MS = 45_000;
 
 async function main() {
   const [url, id, screenshot] = process.argv.slice(2);
@@ -46,20 +47,20 @@ async function main() {
       return Math.ceil(grid.getBoundingClientRect().bottom) + 200;
     });
     await page.setViewportSize({ width: 1600, height: Math.min(Math.max(height, 1200), 6000) });
+    // A chart that never comes is told of below, as one that is not drawn.
     await page.waitForFunction(() => {
       const charts = [...document.querySelectorAll('.chart-slice')];
-      return charts.length > 0 && !document.querySelector('.chart-slice .loading, .chart-slice [data-test="loading-indicator"]')
-        && charts.every((chart) => chart.querySelector('.slice_container, .chart-container'));
-    }, null, { timeout: WITHIN_MS });
+      return charts.every((chart) => chart.querySelector('.slice_container, .chart-container, [role="alert"]')
+        && !chart.querySelector('.loading, [data-test="loading-indicator"]'));
+    }, null, { timeout: DRAWN_WITHIN_MS }).catch(() => {});
     await page.waitForLoadState('networkidle', { timeout: WITHIN_MS });
     // Charts are drawn with an animation of up to a second.
-    await page.waitForFunction(() => !document.querySelector('.loading'), null, { timeout: WITHIN_MS });
     await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 2000)));
     const charts = await page.evaluate(() => [...document.querySelectorAll('.chart-slice')].map((chart) => ({
       title: (chart.querySelector('.header-title, [data-test="editable-title"]')?.innerText
         || chart.querySelector('[data-test="slice-header"]')?.innerText || '').trim(),
       text: chart.innerText.slice(0, 2000),
-      error: chart.querySelector('.ant-alert-error, [data-test="alert-error"], .missing-chart-container')?.innerText ?? null,
+      error: chart.querySelector('.ant-alert-error, [role="alert"], .missing-chart-container')?.innerText ?? null,
       drawn: Boolean(chart.querySelector('canvas, svg.chart, table, .header-line, .superset-legacy-chart-big-number')),
     })));
     await page.screenshot({ path: screenshot, fullPage: true });

@@ -150,11 +150,9 @@ impl Api {
         body.insert("is_managed_externally".to_owned(), true.into());
         match self.ask(method, path, Some(&Value::Object(body))) {
             Ok(_) => Ok(()),
-            Err(ApiError::Refused { what, status, message }) => Err(ApiError::Refused {
-                what,
-                status,
-                message: shortened(&scrubbed(&message, &definition.uri.secrets())),
-            }),
+            Err(ApiError::Refused { what, status, message }) => {
+                Err(ApiError::Refused { what, status, message: shortened(&scrubbed(&message, &definition.secrets())) })
+            }
             Err(error) => Err(error),
         }
     }

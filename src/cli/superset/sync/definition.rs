@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::engine;
-use super::uri::{Uri, UriError, is_scheme};
+use super::uri::{SECRET_LETTERS_MIN, Uri, UriError, is_scheme};
 use crate::cli::superset::route::ASKED_PASSWORD;
 
 /// The key of our mark in a connection's `extra`.
@@ -107,6 +107,23 @@ impl Definition {
                 Err(DefinitionError::NoJson { what, line: error.line(), column: error.column() })
             }
         }
+    }
+
+    /// Texts that must not be seen in a message of somebody else: the URI's, and whatever is in `extra`.
+    pub(super) fn secrets(&self) -> Vec<String> {
+        fn texts(value: &Value, out: &mut Vec<String>) {
+            match value {
+                Value::String(text) if text.len() >= SECRET_LETTERS_MIN => out.push(text.clone()),
+                Value::Array(values) => values.iter().for_each(|value| texts(value, out)),
+                Value::Object(fields) => fields.values().for_each(|value| texts(value, out)),
+                _ => {}
+            }
+        }
+        let mut secrets = self.uri.secrets();
+        self.extra.values().for_each(|value| texts(value, &mut secrets));
+        // A secret within another must not break the longer one up.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets
     }
 
     fn checked(self) -> Result<Self, DefinitionError> {

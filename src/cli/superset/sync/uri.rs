@@ -125,8 +125,6 @@ impl Uri {
             self.password.iter().chain(values).filter(|text| !text.is_empty()).cloned().collect();
         let encoded: Vec<String> = secrets.iter().map(|text| utf8_percent_encode(text, ENCODED).to_string()).collect();
         secrets.extend(encoded);
-        // A secret within another must not break the longer one up.
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         secrets
     }
 
@@ -139,8 +137,8 @@ impl Uri {
     }
 }
 
-/// Shorter values of a query (`require`, `utf8`) say nothing that must be hidden.
-const SECRET_LETTERS_MIN: usize = 9;
+/// Shorter values beside a password (`require`, `utf8`) say nothing that must be hidden.
+pub(super) const SECRET_LETTERS_MIN: usize = 9;
 
 impl std::fmt::Debug for Uri {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -184,7 +182,7 @@ mod tests {
         let uri = Uri::parse("postgresql://a:b/c@h:1/d?token=0123456789&sslmode=require").expect("a URI");
         assert_eq!(uri.password.as_deref(), Some("b/c"));
         assert_eq!(uri.shown(), "postgresql://a@h:1/d (sslmode, token)");
-        assert_eq!(uri.secrets(), ["0123456789", "0123456789", "b%2Fc", "b/c"]);
+        assert_eq!(uri.secrets(), ["b/c", "0123456789", "b%2Fc", "0123456789"]);
         let masked = Uri::parse("postgresql://a:XXXXXXXXXX@h:1/d?sslmode=require&token=0123456789").expect("a URI");
         assert!(uri.same_but_password(&masked));
     }
