@@ -148,9 +148,6 @@ impl Drop for Threads {
     }
 }
 
-/// Room for the deepest plan that [`depth::DEPTH_MAX`] lets through; of it only what is used takes memory.
-const STACK_BYTES: usize = 64 << 20;
-
 /// How long the end of a query that reached its deadline waits for its reader.
 const LAST_WORD_WAIT_MAX: Duration = Duration::from_secs(1);
 
@@ -390,7 +387,6 @@ async fn plan(inner: &Arc<Inner>, ask: &Ask) -> Result<(Arc<dyn ExecutionPlan>, 
         Question::Text { sql, parameters } => {
             depth::check(sql)?;
             // Before anything else is complained about: that it may not be done at all.
-            depth::check_depth(sql)?;
             let dialect = state.config_options().sql_parser.dialect;
             let mut statement = state.sql_to_statement(sql, &dialect).map_err(|error| {
                 read_only::refused_word(sql).map_or_else(|| clean(error), |refused| read_only::error(&refused))

@@ -31,7 +31,6 @@ pub(super) fn parse(piece: &Piece) -> Result<Statement, PgError> {
         error.position = place(message).and_then(|place| place.chars(&piece.text)).map(|at| at + piece.begins);
         error
     };
-    crate::query::check_depth(&piece.text)?;
     let mut statement = if piece.looks_around() && piece.tag() == "SELECT" {
         let parser = LOOKING_AROUND.get_or_init(PostgresCompatibilityParser::new);
         let mut statements =
