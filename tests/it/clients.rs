@@ -72,10 +72,8 @@ async fn clients_get_what_the_table_says() -> Result<()> {
     }
     let folder = tempfile::tempdir()?;
     let certificates = Certificates::make(folder.path())?;
-    let history = History::record(|settings| {
-        settings.with("--postgres-connections", &CONNECTIONS_MAX.to_string())
-    })
-    .await?;
+    let history =
+        History::record(|settings| settings.with("--postgres-connections", &CONNECTIONS_MAX.to_string())).await?;
     let door = Door {
         is_postgresql: false,
         port: history.agent.postgres().port(),
