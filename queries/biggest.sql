@@ -29,7 +29,7 @@ subtrees AS (
         max(num_children) FILTER (WHERE depth(path) = deep.value) AS children,
         count(*) FILTER (WHERE data_length IS NULL) AS unknown
     FROM tree
-    CROSS JOIN generate_series(0, $depth) AS deep
+    CROSS JOIN generate_series(0, $depth) AS deep(value)
     WHERE depth(path) >= deep.value AND deep.value >= depth($under)
     GROUP BY cluster, prefix(path, deep.value)
 ),

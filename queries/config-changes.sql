@@ -48,7 +48,7 @@ rows AS (
     UNION ALL
     SELECT
         cluster, from_time, path, 'gap', NULL, NULL, NULL,
-        reason || CASE WHEN to_time IS NULL THEN ', not over' ELSE ' until ' || to_char(to_time, '%Y-%m-%d %H:%M:%S') END,
+        reason || CASE WHEN to_time IS NULL THEN ', not over' ELSE ' until ' || to_char(to_time, 'YYYY-MM-DD HH24:MI:SS') END,
         NULL, incarnation, from_zxid, 9223372036854775807
     FROM gaps
     WHERE from_time <= $until AND coalesce(to_time, $until) >= $since

@@ -31,7 +31,7 @@ rows AS (
     UNION ALL
     SELECT
         cluster, from_time, 'gap', NULL, NULL, NULL, NULL,
-        reason || CASE WHEN to_time IS NULL THEN ', not over' ELSE ' until ' || to_char(to_time, '%Y-%m-%d %H:%M:%S') END,
+        reason || CASE WHEN to_time IS NULL THEN ', not over' ELSE ' until ' || to_char(to_time, 'YYYY-MM-DD HH24:MI:SS') END,
         missed_at_least, NULL, NULL, NULL, incarnation, from_zxid, 2147483647, 9223372036854775807
     FROM gaps
     WHERE prefix($path, depth(path)) = path AND $cluster IN ('', cluster)

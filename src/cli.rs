@@ -13,6 +13,7 @@ mod snapshot;
 pub mod sql;
 mod superset;
 mod tail;
+mod user;
 mod verify;
 pub mod when;
 
@@ -58,6 +59,8 @@ enum Command {
     Tail(tail::TailArgs),
     /// For Apache Superset: a dashboard to import, and database connections that follow znodes
     Superset(superset::SupersetArgs),
+    /// List who may ask: names, passwords, roles and limits
+    User(user::UserArgs),
     /// Print the completions of a shell
     Completions(completions::CompletionsArgs),
 }
@@ -75,6 +78,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Redact(args) => redact::run(&args),
         Command::Tail(args) => tail::run(args),
         Command::Superset(args) => superset::run(args),
+        Command::User(args) => user::run(args),
         Command::Completions(args) => completions::run(&args),
     };
     match result {

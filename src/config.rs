@@ -150,6 +150,23 @@ impl Config {
         resolve::resolve([flags, from_environment, from_file], environment)
     }
 
+    /// Where the users are listed, for commands that need nothing else of the configuration: as the agent is told, else
+    /// [`AccessConfig::USERS_FILE`] in the data folder.
+    pub fn users_file(
+        file: Option<&Path>,
+        data_dir: Option<&Path>,
+        environment: &Environment,
+    ) -> Result<PathBuf, ConfigError> {
+        let file = file.map(Path::to_path_buf).or_else(|| environment.get("ZKTRAIL_CONFIG").map(PathBuf::from));
+        let from_file = file.as_deref().map(file::read).transpose()?.unwrap_or_default();
+        let from_environment = environment::read(environment)?;
+        // A folder that is named here has its own list, whatever the configuration says of another one.
+        let listed = from_environment.users_file.or(from_file.users_file).filter(|_| data_dir.is_none());
+        let data_dir = data_dir.map(Path::to_path_buf).or(from_environment.data_dir).or(from_file.data_dir);
+        let in_folder = || data_dir.unwrap_or_else(|| PathBuf::from(Self::DATA_DIR)).join(AccessConfig::USERS_FILE);
+        Ok(listed.unwrap_or_else(in_folder))
+    }
+
     /// A file with every key, its default and what it means. It loads as it is.
     pub fn example() -> &'static str {
         include_str!("config/example.toml")

@@ -18,6 +18,7 @@ mod amplify;
 pub mod encode;
 mod engine;
 mod error;
+pub mod feed;
 mod functions;
 pub mod library;
 pub mod parameters;

@@ -14,7 +14,7 @@ use crate::config::{LogConfig, LogFormat};
 pub(super) fn start(config: LogConfig) {
     let level = config.level.as_str();
     let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new(format!("warn,zktrail={level},zookeeper_client=error")));
+        .unwrap_or_else(|_| EnvFilter::new(format!("warn,zktrail={level},access={level},zookeeper_client=error")));
     let filter = filter.and(filter_fn(may_be_shown));
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let layer = match config.format {

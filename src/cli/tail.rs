@@ -1,14 +1,11 @@
 //! `zktrail tail`: changes as they are recorded, as lines or to a command each.
 
-mod cursor;
+mod ask;
+mod cursor_file;
 mod deliver;
-mod event;
-mod filter;
 mod handler;
 mod line;
 mod live;
-mod reader;
-mod since;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,18 +16,15 @@ use clap::{Args, ValueEnum};
 use rustix::process::{Signal, getpid, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::cursor::Cursor;
 use self::deliver::{Delivery, Sink};
-pub(super) use self::filter::Filter;
 use self::handler::Handler;
 use self::line::Lines;
 pub(super) use self::live::Live;
-use self::reader::{ReadError, Reader};
-use self::since::Since;
 use super::sql::door::{Door, DoorArgs};
 use super::sql::interrupt::Interrupt;
 use crate::config::HumanDuration;
 use crate::lens::PathGlob;
+use crate::query::feed::{Cursor, Filter, ReadError, Reader, Since};
 use crate::zk::ChangeKind;
 
 /// Shows changes live, as they are recorded, in the order of recording; gaps, in which nobody was looking, are lines of
@@ -168,7 +162,7 @@ pub(super) fn run(args: TailArgs) -> anyhow::Result<ExitCode> {
         Ok(given) => given,
         Err(error) => return Ok(wrong(&anyhow!("--cursor {error}"))),
     };
-    let kept = args.cursor_file.as_deref().map(cursor::load).transpose()?.flatten();
+    let kept = args.cursor_file.as_deref().map(cursor_file::load).transpose()?.flatten();
     let start = given.or(kept);
     if start.is_none() && args.since == Some(Since::Cursor) {
         return Ok(wrong(&anyhow!("--since cursor: there is no cursor yet; begin with --since now, or oldest")));
@@ -237,7 +231,9 @@ fn follow(door: &Door, reader: &mut Reader<'_>, delivery: &mut Delivery, no_foll
             eprintln!("zktrail: {} is back after {:.1} s", door.describe(), since.elapsed().as_secs_f64());
         }
         if std::mem::take(&mut unknown) {
-            reader.tell_unknown();
+            for name in reader.unknown() {
+                eprintln!("zktrail: {} holds no cluster {name:?} yet; waiting for it", door.describe());
+            }
         }
         delivery.round(&round.events, &reader.cursor, || interrupt.is_pressed())?;
         if interrupt.is_pressed() || (no_follow && !round.more) {

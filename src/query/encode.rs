@@ -15,12 +15,14 @@ mod cell;
 mod csv;
 mod expanded;
 mod json;
+mod parquet;
 mod table;
 mod width;
 
 pub use csv::CsvEncoder;
 pub use expanded::ExpandedEncoder;
 pub use json::JsonEncoder;
+pub use parquet::ParquetEncoder;
 pub use table::TableEncoder;
 
 use arrow::datatypes::SchemaRef;

@@ -415,6 +415,8 @@ fn refuse_writing(statement: &Statement) -> Result<(), QueryError> {
 }
 
 async fn logical(state: &SessionState, statement: Statement) -> Result<LogicalPlan, DataFusionError> {
+    let mut statement = statement;
+    functions::rewrite(&mut statement).map_err(|error| DataFusionError::External(Box::new(error)))?;
     state.statement_to_plan(statement).await
 }
 
@@ -662,13 +664,14 @@ fn base_state(limits: &Limits, spill_dir: &Path, cores: usize) -> Result<Session
     // No file of this machine is within reach of SQL: parts are opened by their Part, everything else does not exist.
     runtime.deregister_object_store(ObjectStoreUrl::local_filesystem().as_ref())?;
     runtime.register_object_store(tables::store_url()?.as_ref(), Arc::new(InMemory::new()));
-    let mut builder = SessionStateBuilder::new_with_default_features()
+    // 1.5 is a numeric.
+    options.sql_parser.parse_float_as_decimal = true;
+    let builder = SessionStateBuilder::new_with_default_features()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_table_factories(HashMap::new())
         .with_file_formats(Vec::new());
-    builder.scalar_functions().get_or_insert_default().extend(functions::all());
-    Ok(amplify::bound(builder).build())
+    Ok(amplify::bound(functions::install(builder)).build())
 }
 
 mod session;

@@ -1,94 +1,59 @@
-//! The scalar functions that SQL gets beside DataFusion's own.
+//! What SQL's functions and operators mean: as in PostgreSQL, or refused by name. What PostgreSQL has not is ours alone.
+//!
+//! - `zookeeper`: of paths and values.
+//! - `text`, `regex`, `numbers`, `time`, `lists`, `json`: PostgreSQL's, a line each meaning of a name.
+//! - `overload`: finds the meaning by the types; `value` is what it works on; `cast` brings one type to another.
+//! - `operators`, `types`, `coercion`, `rewrite`: where the planner has to be told.
+//! - `refused`: what DataFusion has under a name of PostgreSQL's with another meaning.
+//!
+//! `docs/functions.md` shows each with what PostgreSQL answers; it is made by the test that asks both.
+
+mod cast;
+mod coercion;
+mod json;
+mod lists;
+mod numbers;
+mod operators;
+mod overload;
+mod refused;
+mod regex;
+mod rewrite;
+mod sum;
+mod text;
+mod time;
+mod types;
+mod value;
+mod zookeeper;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BinaryArray, Int32Array, Int64Array, StringArray};
-use arrow::datatypes::DataType;
-use datafusion::common::ScalarValue;
-use datafusion::common::cast::{as_binary_array, as_int64_array, as_string_array};
-use datafusion::error::Result;
-use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::optimizer::Analyzer;
 
-use crate::zk;
+pub(super) use rewrite::rewrite;
+pub(super) use zookeeper::NAMES;
 
-/// The names of [`all`].
-pub(super) const NAMES: [&str; 7] = ["parent", "name", "depth", "prefix", "data_text", "decode", "hex"];
-
-/// - `parent(path)`: the path above, null for `/`.
-/// - `name(path)`: the last name, empty for `/`.
-/// - `depth(path)`: how many names it has, 0 for `/`.
-/// - `prefix(path, n)`: its first `n` names, all of it where it has no more.
-/// - `data_text(data)`: the value as text; null where it is not UTF-8.
-/// - `decode(path, data)`: the value as JSON. JSON passes through; every other format is null until its decoder comes.
-/// - `hex(id)`: a number as ZooKeeper's own tools show it, `0x…`.
-pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
-    use DataType::{Binary, Int32, Int64, Utf8};
-    let text = |name: &str, of: fn(&str) -> Option<&str>| {
-        function(name, vec![Utf8], Utf8, move |arguments| {
-            let [path] = arguments else { return wrong_arguments() };
-            Ok(Arc::new(as_string_array(path)?.iter().map(|path| path.and_then(of)).collect::<StringArray>()))
-        })
-    };
-    vec![
-        text("parent", zk::parent),
-        text("name", |path| Some(zk::name(path))),
-        function("depth", vec![Utf8], Int32, |arguments| {
-            let [path] = arguments else { return wrong_arguments() };
-            let depth = |path| i32::try_from(zk::depth(path)).unwrap_or(i32::MAX);
-            Ok(Arc::new(as_string_array(path)?.iter().map(|path| path.map(depth)).collect::<Int32Array>()))
-        }),
-        function("prefix", vec![Utf8, Int64], Utf8, |arguments| {
-            let [path, names] = arguments else { return wrong_arguments() };
-            let pairs = as_string_array(path)?.iter().zip(as_int64_array(names)?.iter());
-            let prefix = |(path, names): (Option<_>, Option<i64>)| {
-                Some(zk::prefix(path?, usize::try_from(names?.max(0)).unwrap_or(usize::MAX)))
-            };
-            Ok(Arc::new(pairs.map(prefix).collect::<StringArray>()))
-        }),
-        function("data_text", vec![Binary], Utf8, |arguments| {
-            let [data] = arguments else { return wrong_arguments() };
-            Ok(Arc::new(as_binary_array(data)?.iter().map(utf8).collect::<StringArray>()))
-        }),
-        function("decode", vec![Utf8, Binary], Utf8, |arguments| {
-            let [path, data] = arguments else { return wrong_arguments() };
-            let (path, data): (&StringArray, &BinaryArray) = (as_string_array(path)?, as_binary_array(data)?);
-            let json = |(path, data): (Option<&str>, Option<_>)| path.and(utf8(data)).filter(|text| is_json(text));
-            Ok(Arc::new(path.iter().zip(data.iter()).map(json).collect::<StringArray>()))
-        }),
-        function("hex", vec![Int64], Utf8, |arguments| {
-            let [id] = arguments else { return wrong_arguments() };
-            let id: &Int64Array = as_int64_array(id)?;
-            Ok(Arc::new(id.iter().map(|id| id.map(|id| format!("{id:#x}"))).collect::<StringArray>()))
-        }),
-    ]
-}
-
-fn utf8(data: Option<&[u8]>) -> Option<&str> {
-    data.and_then(|data| std::str::from_utf8(data).ok())
-}
-
-fn is_json(text: &str) -> bool {
-    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
-}
-
-fn wrong_arguments() -> Result<ArrayRef> {
-    datafusion::common::internal_err!("a function was called with other arguments than its signature has")
-}
-
-fn function(
-    name: &str,
-    inputs: Vec<DataType>,
-    output: DataType,
-    apply: impl Fn(&[ArrayRef]) -> Result<ArrayRef> + Send + Sync + 'static,
-) -> Arc<ScalarUDF> {
-    let implementation = move |arguments: &[ColumnarValue]| {
-        let all_scalars = arguments.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
-        let arrays = ColumnarValue::values_to_arrays(arguments)?;
-        let result = apply(&arrays)?;
-        if all_scalars && result.len() == 1 {
-            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?));
-        }
-        Ok(ColumnarValue::Array(result))
-    };
-    Arc::new(create_udf(name, inputs, output, Volatility::Immutable, Arc::new(implementation)))
+/// Puts every function, operator and type into a session that has DataFusion's own already.
+pub(super) fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
+    let functions = overload::functions(&[
+        time::functions::MEANINGS,
+        numbers::MEANINGS,
+        text::MEANINGS,
+        lists::MEANINGS,
+        json::MEANINGS,
+        operators::MEANINGS,
+    ]);
+    let by_name = |name: &str| functions.iter().find(|function| function.name() == name).cloned();
+    let mut analyzer = Analyzer::new();
+    if let (Some(json), Some(jsonb)) = (by_name("zktrail_json"), by_name("zktrail_jsonb")) {
+        analyzer.rules.push(Arc::new(coercion::Meaning::new(json, jsonb)));
+    }
+    let planner = Arc::new(operators::Operators::new(&functions));
+    builder.expr_planners().get_or_insert_default().insert(0, planner);
+    let scalar = builder.scalar_functions().get_or_insert_default();
+    scalar.extend(refused::all());
+    scalar.extend(functions);
+    scalar.extend(zookeeper::all());
+    builder.aggregate_functions().get_or_insert_default().push(sum::sum());
+    builder.with_type_planner(Arc::new(types::Types)).with_analyzer_rules(analyzer.rules)
 }

@@ -1,4 +1,4 @@
-//! The HTTP door: `/` an index, `/metrics`, `/healthz`, `/readyz`, `POST /sql`, `POST /snapshot`.
+//! The HTTP door: `/` an index, `/metrics`, `/healthz`, `/readyz`, `POST /sql`, `GET /changes/stream`, `POST /snapshot`.
 //!
 //! Invariants
 //! - Who may ask what is decided in one place, [`guard`], before any handler runs.
@@ -12,7 +12,9 @@
 mod guard;
 mod listener;
 mod pages;
+mod query_string;
 mod sql;
+mod stream;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -82,6 +84,7 @@ pub fn router(state: AppState) -> Router {
         .route("/healthz", get(pages::healthz))
         .route("/readyz", get(pages::readyz))
         .route("/sql", post(sql::answer).get(pages::use_post))
+        .route("/changes/stream", get(stream::stream))
         .route("/snapshot", post(pages::snapshot))
         .fallback(pages::not_found)
         // Whoever a request comes from is settled here, before any handler.
@@ -105,6 +108,13 @@ pub async fn serve_door(
     router: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
+    let streams = stream::Streams::default();
+    let router = router.layer(axum::Extension(streams.clone()));
+    let shutdown = async move {
+        shutdown.await;
+        // They would not end by themselves.
+        streams.stop();
+    };
     let service = router.into_make_service_with_connect_info::<Peer>();
     axum::serve(listener, service).with_graceful_shutdown(shutdown).await
 }
@@ -126,5 +136,7 @@ fn refuse(status: StatusCode, error: &str) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
+#[cfg(test)]
+mod credentials_tests;
 #[cfg(test)]
 mod tests;

@@ -145,14 +145,15 @@ impl Users {
         (is_known && proved).then(|| self.access(name)).flatten().ok_or(LoginError::Wrong)
     }
 
-    /// Whether this address may try a password now. For doors that see no password; [`Users::prove`] asks by itself.
-    pub fn may_try(&self, address: IpAddr) -> Result<(), TooManyFailures> {
-        self.inner.proofs.may_try(address, Instant::now())
+    /// Whether a password for this name may be tried from this address now. For doors that see no password;
+    /// [`Users::prove`] asks by itself.
+    pub fn may_try(&self, address: IpAddr, name: &str) -> Result<(), TooManyFailures> {
+        self.inner.proofs.may_try(address, name, Instant::now())
     }
 
-    /// Counts a failed login from this address.
-    pub fn failed(&self, address: IpAddr) {
-        self.inner.proofs.failed(address, Instant::now());
+    /// Counts a failed login.
+    pub fn failed(&self, address: IpAddr, name: &str) {
+        self.inner.proofs.failed(address, name, Instant::now());
     }
 
     /// The listed users by name; empty where nobody needs to be listed.

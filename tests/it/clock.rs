@@ -73,7 +73,7 @@ async fn around_midnight(server_ahead_seconds: i64) -> Result<()> {
     ensure!(strange == 0, "{strange} rows' times are not the server's");
     let misplaced = agent
         .sql_integer(
-            "SELECT count(*) AS n FROM changes WHERE CAST(date AS VARCHAR) <> to_char(observed_at, '%Y-%m-%d')",
+            "SELECT count(*) AS n FROM changes WHERE CAST(date AS VARCHAR) <> to_char(observed_at, 'YYYY-MM-DD')",
         )
         .await?;
     ensure!(misplaced == 0, "{misplaced} rows are not in the folder of the day on which they were observed");

@@ -72,8 +72,11 @@ impl Story {
     }
 
     pub fn engine(&self) -> Result<Engine> {
+        self.engine_with(Limits { rows_max: 10_000, ..Limits::default() })
+    }
+
+    pub fn engine_with(&self, limits: Limits) -> Result<Engine> {
         let state = self.state.clone();
-        let limits = Limits { rows_max: 10_000, ..Limits::default() };
         Ok(Engine::new(Arc::new(move || Ok(vec![state.view()])), limits, &std::env::temp_dir())?)
     }
 

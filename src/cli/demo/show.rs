@@ -9,7 +9,8 @@ use tokio::sync::watch;
 
 use crate::cli::colour;
 use crate::cli::sql::door::Door;
-use crate::cli::tail::{Filter, Live};
+use crate::cli::tail::Live;
+use crate::query::feed::Filter;
 use crate::demo::story::{CHAPTERS, Chapter};
 use crate::query::encode::TableEncoder;
 

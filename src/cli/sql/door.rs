@@ -1,6 +1,8 @@
+mod agent;
+
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -11,6 +13,7 @@ use arrow::record_batch::RecordBatch;
 use clap::Args;
 use futures::StreamExt;
 
+use self::agent::{Agent, AgentLogin, NotFound};
 use super::interrupt::{Cancelled, Interrupt};
 use crate::history::layout::Layout;
 use crate::history::open::open_read_only;
@@ -38,11 +41,14 @@ pub(in crate::cli) struct DoorArgs {
     /// Where the agent answers HTTP; the environment's ZKTRAIL_AGENT says the same [default: http://127.0.0.1:9847]
     #[arg(long, value_name = "URL")]
     agent: Option<String>,
+
+    #[command(flatten)]
+    login: AgentLogin,
 }
 
 impl DoorArgs {
     pub(in crate::cli) fn find(&self) -> anyhow::Result<Door> {
-        Door::find(self.data_dir.as_deref(), self.agent.as_deref())
+        Door::find_as(self.data_dir.as_deref(), self.agent.as_deref(), &self.login)
     }
 }
 
@@ -55,14 +61,19 @@ pub(in crate::cli) struct Door {
 
 enum Answerer {
     /// The running agent, over HTTP.
-    Agent { url: String },
+    Agent { agent: Mutex<Agent> },
     /// A folder, read by this process without the writer's lock.
     Folder { dir: PathBuf, engine: Engine, runtime: tokio::runtime::Runtime },
 }
 
 impl Door {
-    /// An explicit folder wins, then an explicit agent, then the agent that runs here, then `./history`.
+    /// As [`Door::find_as`], as nobody in particular.
     pub(in crate::cli) fn find(data_dir: Option<&Path>, agent: Option<&str>) -> anyhow::Result<Self> {
+        Self::find_as(data_dir, agent, &AgentLogin::default())
+    }
+
+    /// An explicit folder wins, then an explicit agent, then the agent that runs here, then `./history`.
+    fn find_as(data_dir: Option<&Path>, agent: Option<&str>, login: &AgentLogin) -> anyhow::Result<Self> {
         if let Some(dir) = data_dir {
             return Self::folder(dir);
         }
@@ -70,13 +81,14 @@ impl Door {
             agent.map(str::to_owned).or_else(|| std::env::var("ZKTRAIL_AGENT").ok().filter(|url| !url.is_empty()));
         let url = named.clone().unwrap_or_else(|| AGENT.to_owned());
         let url = with_scheme(url.trim_end_matches('/'));
-        match http(None).get(format!("{url}/healthz")).call() {
-            Ok(_) => Ok(Self::new(Answerer::Agent { url })),
-            Err(error) if named.is_some() => Err(anyhow!(
+        match Agent::find(url.clone(), login) {
+            Ok(agent) => Ok(Self::new(Answerer::Agent { agent: Mutex::new(agent) })),
+            Err(NotFound::Shut(error)) => Err(error),
+            Err(NotFound::Silent(error)) if named.is_some() => Err(anyhow!(
                 "no agent answers at {url}: {error}. Start one (zktrail agent …), or read its folder with --data-dir"
             )),
-            Err(_) if Path::new(FOLDER).is_dir() => Self::folder(Path::new(FOLDER)),
-            Err(error) => bail!(
+            Err(NotFound::Silent(_)) if Path::new(FOLDER).is_dir() => Self::folder(Path::new(FOLDER)),
+            Err(NotFound::Silent(error)) => bail!(
                 "no agent answers at {url} ({error}), and there is no folder ./{FOLDER}. Start an agent (zktrail agent …), \
                  name one with --agent URL, or name a history's folder with --data-dir DIR"
             ),
@@ -124,7 +136,7 @@ impl Door {
     /// Where the answers come from, for people.
     pub(in crate::cli) fn describe(&self) -> String {
         match &self.answerer {
-            Answerer::Agent { url } => format!("the agent at {url}"),
+            Answerer::Agent { agent } => format!("the agent at {}", locked(agent).url),
             Answerer::Folder { dir, .. } => format!("the folder {}", dir.display()),
         }
     }
@@ -152,25 +164,25 @@ impl Door {
                 let interrupt = &self.interrupt;
                 Ok(Rows { schema: stream.schema(), source: Source::Folder { stream, runtime, interrupt } })
             }
-            Answerer::Agent { url } => {
-                // One a statement: an interrupt ends it with all its connections.
-                let http = http(self.patience);
-                self.interrupt.breaks(&http);
-                let request = http.post(format!("{url}/sql")).header("Accept", FRAMED_ARROW);
-                let response = match parameters.is_empty() {
-                    true => request.header("Content-Type", "text/plain; charset=utf-8").send(sql),
-                    false => request
-                        .header("Content-Type", "application/json")
-                        .send(serde_json::json!({ "sql": sql, "params": parameters }).to_string()),
+            Answerer::Agent { agent } => {
+                let now = locked(agent).clone();
+                let asked = self.post(&now, sql, parameters);
+                // Where it was started anew, its token is another one, and perhaps its port.
+                let is_stale = asked.as_ref().map_or(true, |response| response.status() == 401);
+                let (now, asked) = match is_stale.then(|| now.anew()).flatten() {
+                    Some(anew) => {
+                        *locked(agent) = anew.clone();
+                        let asked = self.post(&anew, sql, parameters);
+                        (anew, asked)
+                    }
+                    None => (now, asked),
                 };
-                let response = response.with_context(|| format!("no answer from {url}/sql"))?;
+                let url = &now.url;
+                let response = asked.with_context(|| format!("no answer from {url}/sql"))?;
                 let status = response.status();
-                let mut body = response.into_body();
+                let body = response.into_body();
                 if !status.is_success() {
-                    let body = body.read_to_string().unwrap_or_default();
-                    let error: Option<serde_json::Value> = serde_json::from_str(&body).ok();
-                    let error = error.as_ref().and_then(|error| error.get("error")).and_then(|error| error.as_str());
-                    let reason = error.map_or_else(|| format!("{url}/sql answered {status}"), str::to_owned);
+                    let reason = reason(body).unwrap_or_else(|| format!("{url}/sql answered {status}"));
                     return Err(Refused { status: status.as_u16(), reason }.into());
                 }
                 let is_ours = body.mime_type() == Some(FRAMED_ARROW);
@@ -183,6 +195,37 @@ impl Door {
             }
         }
     }
+}
+
+impl Door {
+    fn post(
+        &self,
+        agent: &Agent,
+        sql: &str,
+        parameters: &Parameters,
+    ) -> Result<ureq::http::Response<ureq::Body>, ureq::Error> {
+        // One a statement: an interrupt ends it with all its connections.
+        let http = agent.http(self.patience);
+        self.interrupt.breaks(&http);
+        let request = agent.post(&http, "/sql").header("Accept", FRAMED_ARROW);
+        match parameters.is_empty() {
+            true => request.header("Content-Type", "text/plain; charset=utf-8").send(sql),
+            false => request
+                .header("Content-Type", "application/json")
+                .send(serde_json::json!({ "sql": sql, "params": parameters }).to_string()),
+        }
+    }
+}
+
+/// The words of an agent that says no; `None` where they are not its own.
+fn reason(mut body: ureq::Body) -> Option<String> {
+    let body = body.read_to_string().ok()?;
+    let error: serde_json::Value = serde_json::from_str(&body).ok()?;
+    error.get("error")?.as_str().map(str::to_owned)
+}
+
+fn locked(agent: &Mutex<Agent>) -> std::sync::MutexGuard<'_, Agent> {
+    agent.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 type AgentReader = StreamReader<FrameReader<BufReader<ureq::BodyReader<'static>>>>;
@@ -223,17 +266,6 @@ impl Iterator for Rows<'_> {
             },
         }
     }
-}
-
-fn http(patience: Option<Duration>) -> ureq::Agent {
-    let config = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        // The agent is on this machine or on one that was named: never behind somebody's proxy.
-        .proxy(None)
-        .timeout_connect(Some(Duration::from_secs(5)))
-        .timeout_global(patience)
-        .build();
-    ureq::Agent::new_with_config(config)
 }
 
 /// An address alone is that of HTTP.

@@ -7,16 +7,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
 
 use super::Format;
 use super::door::Door;
 use super::interrupt::Cancelled;
 use super::progress::Progress;
 use crate::query::Parameters;
-use crate::query::encode::{CsvEncoder, ExpandedEncoder, JsonEncoder, TableEncoder};
+use crate::query::encode::{CsvEncoder, ExpandedEncoder, JsonEncoder, ParquetEncoder, TableEncoder};
 
 /// Where answers go.
 pub(in crate::cli) enum Target {
@@ -206,7 +203,7 @@ enum Encoder {
     Expanded(ExpandedEncoder),
     Json(JsonEncoder),
     Csv(CsvEncoder),
-    Parquet(Option<Box<ArrowWriter<Vec<u8>>>>),
+    Parquet(Option<Box<ParquetEncoder>>),
 }
 
 impl Encoder {
@@ -216,12 +213,7 @@ impl Encoder {
             Format::Table => Self::Table(TableEncoder::new(schema)),
             Format::Json => Self::Json(JsonEncoder::new(schema)),
             Format::Csv => Self::Csv(CsvEncoder::new(schema)),
-            Format::Parquet => {
-                let zstd = Compression::ZSTD(ZstdLevel::try_new(3)?);
-                let properties = WriterProperties::builder().set_compression(zstd).build();
-                let buffer = Vec::new();
-                Self::Parquet(Some(Box::new(ArrowWriter::try_new(buffer, schema.clone(), Some(properties))?)))
-            }
+            Format::Parquet => Self::Parquet(Some(Box::new(ParquetEncoder::new(schema)?))),
         })
     }
 
@@ -233,7 +225,7 @@ impl Encoder {
             Self::Csv(csv) => csv.batch(batch, out),
             Self::Parquet(writer) => {
                 if let Some(writer) = writer {
-                    writer.write(batch)?;
+                    writer.batch(batch, out)?;
                 }
             }
         }
@@ -246,10 +238,9 @@ impl Encoder {
             Self::Expanded(expanded) => expanded.finish(out),
             Self::Json(json) => json.finish(out),
             Self::Csv(csv) => csv.finish(out),
-            // At most rows_max rows, compressed: small enough to be held.
             Self::Parquet(writer) => {
                 if let Some(writer) = writer.take() {
-                    out.extend_from_slice(&writer.into_inner()?);
+                    writer.finish(out)?;
                 }
             }
         }

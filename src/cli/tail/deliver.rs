@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use super::cursor::{self, Cursor};
-use super::event::{Event, Kind, text};
+use super::cursor_file;
 use super::handler::Handler;
 use super::line::{Lines, visible};
+use crate::query::feed::event::text;
+use crate::query::feed::{Cursor, Event, Kind};
 
 /// Where changes go.
 pub(super) enum Sink {
@@ -70,7 +71,7 @@ impl Delivery {
     fn print(&mut self, events: &[Event]) -> anyhow::Result<()> {
         let mut out = String::new();
         for event in events {
-            advance(&mut self.cursor, event);
+            self.cursor.advance(event);
             match self.sink {
                 Sink::Json => {
                     out.push_str(&event.json(&self.cursor.to_string()));
@@ -91,7 +92,7 @@ impl Delivery {
         let mut inputs = Vec::new();
         let mut changes = Vec::new();
         for (at, event) in events.iter().enumerate() {
-            advance(&mut ahead, event);
+            ahead.advance(event);
             if event.kind == Kind::Change {
                 inputs.push(event.json(&ahead.to_string()));
                 changes.push(at);
@@ -110,7 +111,7 @@ impl Delivery {
             }
             let ended = prefix.checked_sub(1).and_then(|last| changes.get(last)).map_or(0, |last| last + 1);
             for event in events.get(behind..ended).unwrap_or_default() {
-                advance(&mut self.cursor, event);
+                self.cursor.advance(event);
             }
             if ended > behind {
                 behind = ended;
@@ -126,33 +127,19 @@ impl Delivery {
     fn store(&mut self) -> anyhow::Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
         if self.stored.as_ref() != Some(&self.cursor) {
-            cursor::store(file, &self.cursor).with_context(|| format!("cannot write the cursor {}", file.display()))?;
+            cursor_file::store(file, &self.cursor).with_context(|| format!("cannot write the cursor {}", file.display()))?;
             self.stored = Some(self.cursor.clone());
         }
         Ok(())
     }
 }
 
-/// Moves a cursor behind an event; it moves in one respect only.
-fn advance(cursor: &mut Cursor, event: &Event) {
-    let place = cursor.places.entry(event.cluster.clone()).or_default();
-    match event.kind {
-        Kind::Change | Kind::Pruned => {
-            place.seq = event.place.seq;
-            place.observed_at = event.place.observed_at;
-        }
-        Kind::GapOpened | Kind::GapClosed => {}
-    }
-    place.gaps_to = place.gaps_to.max(event.place.gaps_to);
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::super::cursor::Place;
-    use super::super::event::Row;
     use super::*;
+    use crate::query::feed::{Place, Row};
 
     fn change(seq: i64) -> Event {
         let mut row = Row::new();
@@ -182,7 +169,7 @@ mod tests {
         let command = format!("grep -q '\"/3\"' && touch '{}'; true", flag.display());
         let mut delivery = delivery(&command, 1, file.clone());
         delivery.round(&events, &at(9), || flag.exists()).expect("delivered");
-        assert_eq!(cursor::load(&file).expect("read"), Some(at(3)));
+        assert_eq!(cursor_file::load(&file).expect("read"), Some(at(3)));
         assert!(!delivery.tell_failures());
     }
 
@@ -193,7 +180,7 @@ mod tests {
         let events: Vec<Event> = (1..=5).map(change).collect();
         let mut delivery = delivery("exit 1", 3, file.clone());
         delivery.round(&events, &at(9), || false).expect("delivered");
-        assert_eq!(cursor::load(&file).expect("read"), Some(at(9)), "behind what no filter let pass, too");
+        assert_eq!(cursor_file::load(&file).expect("read"), Some(at(9)), "behind what no filter let pass, too");
         assert!(delivery.tell_failures());
         assert_eq!((delivery.handled, delivery.failed), (5, 5));
     }

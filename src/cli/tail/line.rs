@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 
-use super::event::{Event, Kind, Row, integer, micros, text};
+use crate::query::feed::event::{integer, micros, text};
+use crate::query::feed::{Event, Kind, Row};
 
 const VALUE_CHARS_MAX: usize = 80;
 const PATH_CHARS_PADDED_MAX: usize = 56;

@@ -1,11 +1,8 @@
 //! Changes from now on, as lines, for whoever shows them beside something else.
 
-use super::cursor::Cursor;
-use super::event::Event;
-use super::filter::Filter;
 use super::line::Lines;
-use super::reader::{ReadError, Reader};
 use crate::cli::sql::door::Door;
+use crate::query::feed::{Cursor, Event, Filter, ReadError, Reader};
 
 /// A reader and the lines that it gives.
 pub(in crate::cli) struct Live<'a> {

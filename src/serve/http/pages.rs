@@ -13,8 +13,11 @@ pub(super) async fn index(State(state): State<AppState>) -> Response {
          GET  /metrics   Prometheus metrics\n\
          GET  /healthz   whether the agent works\n\
          GET  /readyz    whether every cluster is being recorded\n\
-         POST /sql       the body is the SQL, or as application/json {{\"sql\": …, \"params\": {{name: value}}}}; Accept: application/json, text/csv or\n\
-         \x20               application/vnd.apache.arrow.stream\n\
+         POST /sql       the body is the SQL, or as application/json {{\"sql\": …, \"params\": {{name: value}}}};\n\
+         \x20               ?format=json, csv, arrow or parquet, or Accept: application/json, text/csv,\n\
+         \x20               application/vnd.apache.arrow.stream or application/vnd.apache.parquet\n\
+         GET  /changes/stream  changes as they are recorded, as server-sent events; ?path=GLOB&kind=…&cluster=…\n\
+         \x20               &values=false&since=2h or now or a zxid; &cursor= or Last-Event-ID goes on behind an event\n\
          POST /snapshot  take a snapshot now; needs the token from the history's folder\n\n\
          curl -s --data-binary 'SHOW TABLES' http://{}/sql\n",
         state.version,

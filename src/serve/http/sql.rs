@@ -2,14 +2,16 @@ use std::io::Read;
 
 use axum::Extension;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 
-use super::{AppState, refuse};
-use crate::query::encode::{ArrowEncoder, CsvEncoder, JsonEncoder};
+use super::{AppState, query_string, refuse};
+use crate::query::encode::{ArrowEncoder, CsvEncoder, JsonEncoder, ParquetEncoder};
 use crate::query::parameters::PARAMETERS_MAX;
 use crate::query::{ErrorKind, Parameters, QueryError, QueryStream};
 use crate::serve::Caller;
@@ -24,6 +26,7 @@ pub const FRAMED_ARROW: &str = "application/vnd.zktrail.arrow-frames";
 const ARROW: &str = "application/vnd.apache.arrow.stream";
 const JSON: &str = "application/json";
 const CSV: &str = "text/csv";
+const PARQUET: &str = "application/vnd.apache.parquet";
 
 /// A query with its parameters, as `application/json`.
 #[derive(serde::Deserialize)]
@@ -55,13 +58,26 @@ impl Asked {
     }
 }
 
-/// `POST /sql`: the body is the query, or as JSON the query and its parameters; Accept picks the form.
+/// `POST /sql`: the body is the query, or as JSON the query and its parameters; `?format=` or Accept picks the form.
 pub(super) async fn answer(
     State(state): State<AppState>,
     Extension(caller): Extension<Caller>,
+    RawQuery(in_url): RawQuery,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
+    let mut format = None;
+    let pairs = match query_string::pairs(in_url.as_deref().unwrap_or_default()) {
+        Ok(pairs) => pairs,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, &error),
+    };
+    for (name, value) in pairs {
+        if name != "format" {
+            let text = format!("the URL takes format=json, csv, arrow or parquet, and no {name:?}");
+            return refuse(StatusCode::BAD_REQUEST, &text);
+        }
+        format = Some(value);
+    }
     let body = match body {
         Ok(body) => body,
         Err(rejection) => return refuse(rejection.status(), &format!("the query: {}", rejection.body_text())),
@@ -74,9 +90,21 @@ pub(super) async fn answer(
         return refuse(StatusCode::BAD_REQUEST, "the body is empty: it should be a query, as in SHOW TABLES");
     }
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
-    let Some(form) = Form::accepted(accept) else {
-        let text = format!("cannot answer as {accept:?}; there are {JSON}, {CSV} and {ARROW}");
-        return refuse(StatusCode::NOT_ACCEPTABLE, &text);
+    let form = match &format {
+        Some(name) => match Form::named(name) {
+            Some(form) => form,
+            None => {
+                let text = format!("there is no format {name:?}: there are json, csv, arrow and parquet");
+                return refuse(StatusCode::BAD_REQUEST, &text);
+            }
+        },
+        None => match Form::accepted(accept) {
+            Some(form) => form,
+            None => {
+                let text = format!("cannot answer as {accept:?}; there are {JSON}, {CSV}, {ARROW} and {PARQUET}");
+                return refuse(StatusCode::NOT_ACCEPTABLE, &text);
+            }
+        },
     };
     match begin(&state, &caller, asked, form).await {
         Ok((held, answer)) => {
@@ -138,19 +166,31 @@ enum Form {
     Json,
     Csv,
     Arrow,
+    Parquet,
     FramedArrow,
 }
 
 impl Form {
-    const ALL: [Self; 4] = [Self::Json, Self::Csv, Self::Arrow, Self::FramedArrow];
+    const ALL: [Self; 5] = [Self::Json, Self::Csv, Self::Arrow, Self::Parquet, Self::FramedArrow];
 
     fn content_type(self) -> &'static str {
         match self {
             Self::Json => JSON,
             Self::Csv => "text/csv; charset=utf-8",
             Self::Arrow => ARROW,
+            Self::Parquet => PARQUET,
             Self::FramedArrow => FRAMED_ARROW,
         }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "json" => Self::Json,
+            "csv" => Self::Csv,
+            "arrow" => Self::Arrow,
+            "parquet" => Self::Parquet,
+            _ => return None,
+        })
     }
 
     /// The form that an Accept header prefers; `None` where it takes none of ours.
@@ -181,7 +221,58 @@ enum Encoder {
     Json(JsonEncoder),
     Csv(CsvEncoder),
     Arrow(ArrowEncoder),
+    Parquet(Box<ParquetEncoder>),
     FramedArrow(ArrowEncoder),
+}
+
+impl Encoder {
+    fn new(form: Form, schema: &SchemaRef) -> Result<Self, QueryError> {
+        let arrow = || ArrowEncoder::new(schema).map_err(|error| QueryError::Internal(error.to_string()));
+        Ok(match form {
+            Form::Json => Self::Json(JsonEncoder::new(schema)),
+            Form::Csv => Self::Csv(CsvEncoder::new(schema)),
+            Form::Arrow => Self::Arrow(arrow()?),
+            Form::FramedArrow => Self::FramedArrow(arrow()?),
+            Form::Parquet => Self::Parquet(Box::new(ParquetEncoder::new(schema).map_err(|error| {
+                QueryError::Sql(format!("this answer is nothing that Parquet can hold: {error}. Cast it, as in CAST(… AS text)"))
+            })?)),
+        })
+    }
+
+    /// The bytes of a batch; without one those of the end, after which there is no encoder any more.
+    fn encode(mut self, batch: Option<&RecordBatch>) -> Result<(Option<Self>, Vec<u8>), QueryError> {
+        let failed = |error: &dyn std::fmt::Display| QueryError::Internal(error.to_string());
+        let mut out = Vec::new();
+        match (&mut self, batch) {
+            (Self::Json(json), Some(batch)) => json.batch(batch, &mut out),
+            (Self::Json(json), None) => json.finish(&mut out),
+            (Self::Csv(csv), Some(batch)) => csv.batch(batch, &mut out),
+            (Self::Csv(csv), None) => csv.finish(&mut out),
+            (Self::Arrow(arrow), Some(batch)) => arrow.batch(batch, &mut out).map_err(|error| failed(&error))?,
+            (Self::Arrow(arrow), None) => arrow.finish(&mut out).map_err(|error| failed(&error))?,
+            (Self::Parquet(parquet), Some(batch)) => parquet.batch(batch, &mut out).map_err(|error| failed(&error))?,
+            (Self::Parquet(_), None) => {}
+            (Self::FramedArrow(arrow), Some(batch)) => {
+                let mut rows = Vec::new();
+                arrow.batch(batch, &mut rows).map_err(|error| failed(&error))?;
+                Frame::Rows(rows).write(&mut out);
+            }
+            (Self::FramedArrow(arrow), None) => {
+                let mut rows = Vec::new();
+                arrow.finish(&mut rows).map_err(|error| failed(&error))?;
+                Frame::Rows(rows).write(&mut out);
+                Frame::End.write(&mut out);
+            }
+        }
+        match (self, batch) {
+            (Self::Parquet(parquet), None) => {
+                parquet.finish(&mut out).map_err(|error| failed(&error))?;
+                Ok((None, out))
+            }
+            (_, None) => Ok((None, out)),
+            (encoder, Some(_)) => Ok((Some(encoder), out)),
+        }
+    }
 }
 
 /// The encoded rows of one query, piece by piece.
@@ -194,14 +285,7 @@ struct Answer {
 
 impl Answer {
     fn new(stream: QueryStream, form: Form, line: Line) -> Result<Self, QueryError> {
-        let schema = stream.schema();
-        let arrow = || ArrowEncoder::new(&schema).map_err(|error| QueryError::Internal(error.to_string()));
-        let encoder = match form {
-            Form::Json => Encoder::Json(JsonEncoder::new(&schema)),
-            Form::Csv => Encoder::Csv(CsvEncoder::new(&schema)),
-            Form::Arrow => Encoder::Arrow(arrow()?),
-            Form::FramedArrow => Encoder::FramedArrow(arrow()?),
-        };
+        let encoder = Encoder::new(form, &stream.schema())?;
         Ok(Self { stream, encoder: Some(encoder), line: Some(line) })
     }
 
@@ -213,7 +297,7 @@ impl Answer {
 
     /// The next piece; `None` after the last.
     async fn next(&mut self) -> Result<Option<Bytes>, QueryError> {
-        let Some(mut encoder) = self.encoder.take() else { return Ok(None) };
+        let Some(encoder) = self.encoder.take() else { return Ok(None) };
         let batch = match self.stream.next().await.transpose() {
             Ok(Some(batch)) => {
                 if let Some(line) = &mut self.line {
@@ -238,48 +322,12 @@ impl Answer {
             }
         };
         // A batch of wide rows takes tens of milliseconds: not on the threads that serve.
-        let encoded = tokio::task::spawn_blocking(move || {
-            let mut out = Vec::new();
-            let encoded = match (&mut encoder, &batch) {
-                (Encoder::Json(json), Some(batch)) => {
-                    json.batch(batch, &mut out);
-                    Ok(())
-                }
-                (Encoder::Json(json), None) => {
-                    json.finish(&mut out);
-                    Ok(())
-                }
-                (Encoder::Csv(csv), Some(batch)) => {
-                    csv.batch(batch, &mut out);
-                    Ok(())
-                }
-                (Encoder::Csv(csv), None) => {
-                    csv.finish(&mut out);
-                    Ok(())
-                }
-                (Encoder::Arrow(arrow), Some(batch)) => arrow.batch(batch, &mut out),
-                (Encoder::Arrow(arrow), None) => arrow.finish(&mut out),
-                (Encoder::FramedArrow(arrow), Some(batch)) => {
-                    let mut rows = Vec::new();
-                    arrow.batch(batch, &mut rows).map(|()| Frame::Rows(rows).write(&mut out))
-                }
-                (Encoder::FramedArrow(arrow), None) => {
-                    let mut rows = Vec::new();
-                    arrow.finish(&mut rows).map(|()| {
-                        Frame::Rows(rows).write(&mut out);
-                        Frame::End.write(&mut out);
-                    })
-                }
-            };
-            encoded.map(|()| (batch.is_some().then_some(encoder), out))
-        })
-        .await;
-        match encoded {
-            Ok(Ok((encoder, out))) => {
+        match tokio::task::spawn_blocking(move || encoder.encode(batch.as_ref())).await {
+            Ok(encoded) => {
+                let (encoder, out) = encoded?;
                 self.encoder = encoder;
                 Ok(Some(Bytes::from(out)))
             }
-            Ok(Err(error)) => Err(QueryError::Internal(error.to_string())),
             Err(error) => Err(QueryError::Internal(error.to_string())),
         }
     }

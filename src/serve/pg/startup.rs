@@ -186,12 +186,12 @@ async fn authenticate(
     } else {
         let address = client.ip();
         let log = |failure| door.access_log.login_failed(crate::serve::Door::Postgres, address, user, failure);
-        if let Err(error) = door.users.may_try(address) {
+        if let Err(error) = door.users.may_try(address, user) {
             log(LoginFailure::TooMany);
             return Ok(Err(PgError::new("28000", error.to_string())));
         }
         if let Err(error) = prove(reader, writer, door, user, encrypted).await? {
-            door.users.failed(address);
+            door.users.failed(address, user);
             log(LoginFailure::Wrong);
             return Ok(Err(error));
         }

@@ -18,13 +18,17 @@ const PROVED_FOR: Duration = Duration::from_secs(300);
 /// Hashes under way at once; whoever comes then waits.
 const HASHES_MAX: usize = 2;
 
+/// Longer names are nobody's.
+const NAME_CHARS_MAX: usize = 63;
 const ADDRESSES_MAX: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
-/// Failures that an address may have on its account before it is refused.
+/// Failures that one name may have on the account of one address before it is refused there.
 const FAILURES_MAX: u32 = 10;
+/// The same for an address, whatever the names: several clients may share it.
+const ADDRESS_FAILURES_MAX: u32 = 100;
 /// One failure is forgiven in this time.
 const FORGIVEN_EVERY: Duration = Duration::from_secs(6);
 
-/// An address has failed to log in too often.
+/// An address, or a name from there, has failed to log in too often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many failed logins from this address: try again in {} s", retry_after.as_secs().max(1))]
 pub struct TooManyFailures {
@@ -44,7 +48,8 @@ pub(super) struct Proofs {
     /// Of this process alone, so that what is kept is of no use to anybody else.
     key: hmac::Key,
     proved: Mutex<LruCache<[u8; 32], Instant>>,
-    failures: Mutex<LruCache<IpAddr, Failures>>,
+    /// Of an address, and of each name from there.
+    failures: Mutex<LruCache<(IpAddr, Option<String>), Failures>>,
     hashes: Semaphore,
 }
 
@@ -112,16 +117,16 @@ impl Proofs {
         if self.is_known(name, password, &verifier, Instant::now()) {
             return Ok(true);
         }
-        self.may_try(address, Instant::now())?;
+        self.may_try(address, name, Instant::now())?;
         let Ok(_permit) = self.hashes.acquire().await else { return Ok(false) };
         // Others from there may have failed while this one waited for its turn.
-        self.may_try(address, Instant::now())?;
+        self.may_try(address, name, Instant::now())?;
         let fingerprint = self.fingerprint(name, password, &verifier);
         let password = password.to_owned();
         let fits = tokio::task::spawn_blocking(move || verifier.fits(&password)).await.unwrap_or(false);
         match fits {
             true => drop(lock(&self.proved).put(fingerprint, Instant::now())),
-            false => self.failed(address, Instant::now()),
+            false => self.failed(address, name, Instant::now()),
         }
         Ok(fits)
     }
@@ -139,22 +144,32 @@ impl Proofs {
         Verifier { iterations: ITERATIONS, salt, stored_key: bytes(b"stored"), server_key: bytes(b"server") }
     }
 
-    pub(super) fn may_try(&self, address: IpAddr, now: Instant) -> Result<(), TooManyFailures> {
-        let failures = lock(&self.failures).get(&network(address)).map(|failures| failures.at(now));
-        match failures {
-            Some(failures) if failures.count >= FAILURES_MAX => {
+    pub(super) fn may_try(&self, address: IpAddr, name: &str, now: Instant) -> Result<(), TooManyFailures> {
+        let mut all = lock(&self.failures);
+        for (key, max) in accounts(address, name) {
+            let failures = all.get(&key).map(|failures| failures.at(now));
+            if let Some(failures) = failures.filter(|failures| failures.count >= max) {
                 let retry_after = (failures.since + FORGIVEN_EVERY).saturating_duration_since(now);
-                Err(TooManyFailures { retry_after: retry_after.max(Duration::from_secs(1)) })
+                return Err(TooManyFailures { retry_after: retry_after.max(Duration::from_secs(1)) });
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 
-    pub(super) fn failed(&self, address: IpAddr, now: Instant) {
+    pub(super) fn failed(&self, address: IpAddr, name: &str, now: Instant) {
         let mut all = lock(&self.failures);
-        let before = all.get(&network(address)).map_or(Failures { count: 0, since: now }, |failures| failures.at(now));
-        all.put(network(address), Failures { count: before.count.saturating_add(1).min(FAILURES_MAX), ..before });
+        for (key, max) in accounts(address, name) {
+            let before = all.get(&key).map_or(Failures { count: 0, since: now }, |failures| failures.at(now));
+            all.put(key, Failures { count: before.count.saturating_add(1).min(max), ..before });
+        }
     }
+}
+
+/// On whose account a failure is put, and how many each may have. A client that goes on with a wrong password shuts
+/// itself out, and not its neighbours.
+fn accounts(address: IpAddr, name: &str) -> [((IpAddr, Option<String>), u32); 2] {
+    let (network, name) = (network(address), name.chars().take(NAME_CHARS_MAX).collect());
+    [((network, Some(name)), FAILURES_MAX), ((network, None), ADDRESS_FAILURES_MAX)]
 }
 
 /// Whoever has one address of IPv6 has as many as it likes of its /64.
@@ -181,16 +196,18 @@ mod tests {
         let [bad, good] = ["10.0.0.1", "10.0.0.2"].map(|text| text.parse::<IpAddr>().unwrap());
         let now = Instant::now();
         for _ in 0..FAILURES_MAX {
-            assert!(proofs.may_try(bad, now).is_ok());
-            proofs.failed(bad, now);
+            assert!(proofs.may_try(bad, "bob", now).is_ok());
+            proofs.failed(bad, "bob", now);
         }
-        let wait = proofs.may_try(bad, now).unwrap_err().retry_after;
-        assert!(proofs.may_try(good, now).is_ok());
+        let wait = proofs.may_try(bad, "bob", now).unwrap_err().retry_after;
+        assert!(proofs.may_try(good, "bob", now).is_ok() && proofs.may_try(bad, "eve", now).is_ok());
         let later = now + wait;
-        assert!(proofs.may_try(bad, later).is_ok());
-        proofs.failed(bad, later);
-        assert!(proofs.may_try(bad, later).is_err());
-        assert!(proofs.may_try(bad, later + FORGIVEN_EVERY * FAILURES_MAX).is_ok());
+        assert!(proofs.may_try(bad, "bob", later).is_ok());
+        proofs.failed(bad, "bob", later);
+        assert!(proofs.may_try(bad, "bob", later).is_err());
+        assert!(proofs.may_try(bad, "bob", later + FORGIVEN_EVERY * FAILURES_MAX).is_ok());
+        (0..ADDRESS_FAILURES_MAX).for_each(|n| proofs.failed(bad, &format!("user{n}"), now));
+        assert!(proofs.may_try(bad, "yet another", now).is_err());
         let neighbours = ["2001:db8::1", "2001:db8::ffff"].map(|text| network(text.parse().unwrap()));
         assert_eq!(neighbours[0], neighbours[1]);
     }
@@ -211,7 +228,7 @@ mod tests {
         assert!(!is_known("bob", &Verifier::derive("open sesame", vec![2; 16], 4_096), Duration::ZERO));
         assert!(!is_known("bob", &verifier, PROVED_FOR));
         // Whoever is known enters, also from where too many fail.
-        (0..FAILURES_MAX).for_each(|_| proofs.failed(from, Instant::now()));
+        (0..FAILURES_MAX).for_each(|_| proofs.failed(from, "bob", Instant::now()));
         assert_eq!(proofs.judge("bob", "open sesame", verifier.clone(), from).await, Ok(true));
         assert!(proofs.judge("bob", "close sesame", verifier.clone(), from).await.is_err());
     }

@@ -192,3 +192,43 @@ pub(crate) fn snapshot(dir: &Path, cluster: &str, paths: i64) -> Arc<Part> {
     .unwrap();
     write_table(Table::Snapshots, dir, cluster, DAY, SeqRange { first: 0, last: 0 }, &batch, 1_000, 100)
 }
+
+/// An interval of coverage: from and to, in seconds after midnight, and how it ended.
+pub(crate) type Interval = (i64, i64, Option<&'static str>);
+
+pub(crate) fn intervals(intervals: &[Interval]) -> RecordBatch {
+    let count = intervals.len();
+    let constant = |text: &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(vec![text; count])) };
+    let number =
+        |of: &dyn Fn(&Interval) -> i64| -> ArrayRef { Arc::new(intervals.iter().map(of).collect::<Int64Array>()) };
+    let time = |of: &dyn Fn(&Interval) -> i64| -> ArrayRef {
+        let times = intervals.iter().map(|interval| MIDNIGHT + of(interval) * 1_000_000);
+        Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC"))
+    };
+    RecordBatch::try_new(
+        schema::COVERAGE.clone(),
+        vec![
+            number(&|interval| interval.0),
+            Arc::new(Int32Array::from_value(1, count)),
+            constant("watch"),
+            constant("/"),
+            constant("data"),
+            time(&|interval| interval.0),
+            time(&|interval| interval.1),
+            number(&|interval| interval.0),
+            number(&|interval| interval.1),
+            Arc::new(intervals.iter().map(|interval| interval.2).collect::<StringArray>()),
+            number(&|_| 0),
+        ],
+    )
+    .unwrap()
+}
+
+/// The view, observed in these intervals; the last is open where it did not end.
+pub(crate) fn observed(mut view: View, covered: &[Interval]) -> View {
+    let (open, ended): (Vec<Interval>, Vec<Interval>) = covered.iter().partition(|interval| interval.2.is_none());
+    let head = vec![HeadBatch { day: Day(DAY), batch: intervals(&ended) }];
+    view.coverage = TableView { parts: Arc::from(Vec::new()), head: head.into() };
+    view.open_coverage = intervals(&open);
+    view
+}

@@ -24,20 +24,20 @@ const LONG: [(&str, &str); 13] = [
         "a recursion without an end",
         "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n % 1000 + 1 FROM r) SELECT count(*) FROM r",
     ),
-    ("a long series", "SELECT sum(a.value % 7) FROM generate_series(1, 1000000000000) a"),
+    ("a long series", "SELECT sum(a % 7) FROM generate_series(1, 1000000000000) a"),
     (
         "a window over the whole",
-        "SELECT max(m) FROM (SELECT sum(value) OVER (ORDER BY value % 1000) AS m FROM generate_series(1, 90000000))",
+        "SELECT max(m) FROM (SELECT sum(generate_series) OVER (ORDER BY generate_series % 1000) AS m FROM generate_series(1, 90000000))",
     ),
-    ("a sort", "SELECT value FROM generate_series(1, 30000000) ORDER BY sha256(value::text)"),
-    ("many groups", "SELECT value % 5000000, count(*) FROM generate_series(1, 90000000) GROUP BY 1 ORDER BY 2 LIMIT 1"),
-    ("a long text", "SELECT max(length(repeat('ab', 10000) || value::text)) FROM generate_series(1, 10000000)"),
+    ("a sort", "SELECT generate_series FROM generate_series(1, 30000000) ORDER BY sha256(generate_series::text)"),
+    ("many groups", "SELECT generate_series % 5000000, count(*) FROM generate_series(1, 90000000) GROUP BY 1 ORDER BY 2 LIMIT 1"),
+    ("a long text", "SELECT max(length(repeat('ab', 10000) || generate_series::text)) FROM generate_series(1, 10000000)"),
     (
         "a pattern over long texts",
-        "SELECT count(*) FROM (SELECT repeat('ab', 10000) || value::text AS t FROM generate_series(1, 2000000))
+        "SELECT count(*) FROM (SELECT repeat('ab', 10000) || generate_series::text AS t FROM generate_series(1, 2000000))
          WHERE t ~ '(a|b|ab)*c'",
     ),
-    ("a distinct count", "SELECT count(DISTINCT sha256(value::text)) FROM generate_series(1, 90000000)"),
+    ("a distinct count", "SELECT count(DISTINCT sha256(generate_series::text)) FROM generate_series(1, 90000000)"),
     (
         "a correlated subquery",
         "SELECT count(*) FROM generate_series(1, 300000) a(x) WHERE EXISTS (SELECT 1 FROM generate_series(1, 300000) b(y) WHERE b.y > a.x * 3 + 600000)",

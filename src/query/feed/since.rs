@@ -1,11 +1,11 @@
 use std::str::FromStr;
 
-use crate::cli::when::{Bound, WhenError, parse};
+use crate::query::when::{Bound, WhenError, parse};
 use crate::zk::Micros;
 
 /// Where a tail begins that has no cursor.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Since {
+pub enum Since {
     /// With what is recorded from now on.
     Now,
     /// With the oldest change that there is.
@@ -18,7 +18,7 @@ pub(super) enum Since {
 
 /// A beginning in the terms of the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Beginning {
+pub enum Beginning {
     /// What was observed from then on (µs since 1970).
     Observed(i64),
     /// What stands at this zxid or after it.
@@ -41,7 +41,7 @@ impl FromStr for Since {
 
 impl Since {
     /// What it means where it is `now` (µs since 1970).
-    pub(super) fn resolve(&self, now: i64) -> Result<Beginning, WhenError> {
+    pub fn resolve(&self, now: i64) -> Result<Beginning, WhenError> {
         Ok(match self {
             Self::Now | Self::Cursor => Beginning::Observed(now),
             Self::Oldest => Beginning::Observed(0),

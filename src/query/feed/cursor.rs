@@ -7,13 +7,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
-use std::io::Write as _;
-use std::path::Path;
 use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::event::{Event, Kind};
 
 const VERSION: u8 = 1;
 const CLUSTERS_MAX: usize = 1_024;
@@ -21,7 +20,7 @@ const TEXT_BYTES_MAX: usize = 1 << 20;
 
 /// A reader's place in one cluster's history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub struct Place {
     /// The last change that is done with; 0 where none is.
     pub seq: i64,
     /// When its row was observed, which tells this history from another; 0 where it is not known.
@@ -32,7 +31,7 @@ pub(super) struct Place {
 
 /// A reader's place in every cluster's history.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Cursor {
+pub struct Cursor {
     /// Clusters that are not held yet are read from here on (µs since 1970).
     pub since: i64,
     pub places: BTreeMap<String, Place>,
@@ -40,11 +39,26 @@ pub(super) struct Cursor {
 
 /// Why a text is no cursor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum CursorError {
+pub enum CursorError {
     #[error("is no cursor of zktrail tail: it is damaged or was cut")]
     Damaged,
     #[error("is a cursor of version {0}, and this zktrail knows version {VERSION}: use a newer zktrail")]
     Newer(u8),
+}
+
+impl Cursor {
+    /// Moves behind an event; it moves in one respect only.
+    pub fn advance(&mut self, event: &Event) {
+        let place = self.places.entry(event.cluster.clone()).or_default();
+        match event.kind {
+            Kind::Change | Kind::Pruned => {
+                place.seq = event.place.seq;
+                place.observed_at = event.place.observed_at;
+            }
+            Kind::GapOpened | Kind::GapClosed => {}
+        }
+        place.gaps_to = place.gaps_to.max(event.place.gaps_to);
+    }
 }
 
 impl fmt::Display for Cursor {
@@ -123,38 +137,6 @@ fn is_cluster(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte))
 }
 
-/// Reads a cursor's file; `None` where there is none yet.
-pub(super) fn load(path: &Path) -> anyhow::Result<Option<Cursor>> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => match text.parse() {
-            Ok(cursor) => Ok(Some(cursor)),
-            Err(error) => anyhow::bail!("{} {error}. To begin anew, remove it", path.display()),
-        },
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(anyhow::Error::new(error).context(format!("cannot read the cursor {}", path.display()))),
-    }
-}
-
-/// Writes a cursor's file so that whoever reads it, also after a crash, finds the one before or this one, whole.
-pub(super) fn store(path: &Path, cursor: &Cursor) -> std::io::Result<()> {
-    let name = path.file_name().ok_or_else(|| std::io::Error::other("it names no file"))?;
-    let mut temporary = std::ffi::OsString::from(".");
-    temporary.push(name);
-    temporary.push(format!(".{}.tmp", std::process::id()));
-    let temporary = path.with_file_name(temporary);
-    let written = (|| {
-        let mut file = File::create(&temporary)?;
-        writeln!(file, "{cursor}")?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)
-    })();
-    if written.is_err() {
-        // The error that brought us here is the one to tell.
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,20 +189,5 @@ mod tests {
         for (name, seq) in [("a", -1), ("A", 1), ("a'b", 1), ("", 1), ("ä", 1)] {
             assert_eq!(encode(&with(name, seq)), Err(CursorError::Damaged), "{name} {seq}");
         }
-    }
-
-    #[test]
-    fn a_file_holds_the_last_one_and_leaves_nothing_beside_it() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("cursor");
-        assert_eq!(load(&path).expect("none"), None);
-        for cursor in [Cursor::default(), cursor()] {
-            store(&path, &cursor).expect("written");
-            assert_eq!(load(&path).expect("read"), Some(cursor));
-        }
-        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1);
-        std::fs::write(&path, "nonsense").expect("written");
-        assert!(load(&path).expect_err("damaged").to_string().contains("remove it"));
-        assert!(store(&folder.path().join("nowhere/cursor"), &cursor()).is_err());
     }
 }

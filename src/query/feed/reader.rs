@@ -10,38 +10,23 @@ use super::cursor::{Cursor, Place};
 use super::event::{Event, Kind, Row, integer, micros, rfc3339, text};
 use super::filter::{Filter, quote};
 use super::since::Beginning;
-use crate::cli::sql::door::{Door, Refused};
-use crate::query::encode::JsonEncoder;
+use super::{Ask, ReadError};
 
 const ROWS_MAX: usize = 500;
 const WINDOW_SEQS: i64 = 10_000;
 /// Gaps cost a reading of all coverage.
 const GAPS_EVERY: Duration = Duration::from_secs(2);
 
-/// Why a round has no result.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ReadError {
-    /// The agent is not there, or has no time: it may be there soon.
-    #[error("{0:#}")]
-    Away(anyhow::Error),
-    /// Asking again may help: a file that was just exchanged away, for example.
-    #[error("{0:#}")]
-    Failed(anyhow::Error),
-    /// The cursor is of another history.
-    #[error("{0:#}")]
-    OtherHistory(anyhow::Error),
-}
-
 /// What one round found.
-pub(super) struct Round {
+pub struct Round {
     pub events: Vec<Event>,
     /// Whether there is more already.
     pub more: bool,
 }
 
 /// Reads on from a cursor.
-pub(super) struct Reader<'a> {
-    door: &'a Door,
+pub struct Reader<'a> {
+    history: &'a dyn Ask,
     filter: &'a Filter,
     /// Only these clusters; all where it is empty.
     only: &'a [String],
@@ -55,9 +40,9 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(door: &'a Door, filter: &'a Filter, only: &'a [String], cursor: Cursor) -> Self {
+    pub fn new(history: &'a dyn Ask, filter: &'a Filter, only: &'a [String], cursor: Cursor) -> Self {
         Self {
-            door,
+            history,
             filter,
             only,
             cursor,
@@ -69,15 +54,15 @@ impl<'a> Reader<'a> {
     }
 
     /// The time (µs since 1970) by the clock that times in the history are of.
-    pub(super) fn now(door: &Door) -> Result<i64, ReadError> {
-        let rows = ask(door, "SELECT now() AS now")?;
+    pub fn now(history: &dyn Ask) -> Result<i64, ReadError> {
+        let rows = history.ask("SELECT now() AS now")?;
         let now = rows.first().and_then(|row| micros(text(row, "now")));
-        now.ok_or_else(|| ReadError::Failed(anyhow::anyhow!("the history's clock cannot be read: {rows:?}")))
+        now.ok_or_else(|| ReadError::Failed(format!("the history's clock cannot be read: {rows:?}")))
     }
 
     /// The time from which on a beginning's changes were observed. A zxid is of the one cluster that is asked for, in its
     /// last incarnation.
-    pub(super) fn beginning(door: &Door, beginning: Beginning, only: &[String]) -> Result<i64, ReadError> {
+    pub fn beginning(history: &dyn Ask, beginning: Beginning, only: &[String]) -> Result<i64, ReadError> {
         let zxid = match beginning {
             Beginning::Observed(time) => return Ok(time),
             Beginning::Zxid(zxid) => zxid,
@@ -85,9 +70,9 @@ impl<'a> Reader<'a> {
         let cluster = match only {
             [cluster] => cluster.clone(),
             _ => {
-                let clusters = ask(door, "SELECT DISTINCT cluster FROM coverage LIMIT 2")?;
+                let clusters = history.ask("SELECT DISTINCT cluster FROM coverage LIMIT 2")?;
                 if clusters.len() > 1 {
-                    return Err(ReadError::Failed(anyhow::anyhow!(
+                    return Err(ReadError::Failed(format!(
                         "a zxid belongs to one ensemble, and this history has several: name it with --cluster"
                     )));
                 }
@@ -95,8 +80,7 @@ impl<'a> Reader<'a> {
             }
         };
         let name = quote(&cluster);
-        let rows = ask(
-            door,
+        let rows = history.ask(
             &format!(
                 "SELECT min(observed_at) AS first FROM changes WHERE cluster = {name} AND position >= {zxid} \
                  AND incarnation = (SELECT max(incarnation) FROM coverage WHERE cluster = {name})"
@@ -105,25 +89,23 @@ impl<'a> Reader<'a> {
         match rows.first().and_then(|row| micros(text(row, "first"))) {
             Some(first) => Ok(first),
             // Nothing has come so far.
-            None => Self::now(door),
+            None => Self::now(history),
         }
     }
 
     /// The agent was away: who answers now may be another, with another history.
-    pub(super) fn was_away(&mut self) {
+    pub fn was_away(&mut self) {
         self.proved.clear();
         self.gaps_asked = None;
     }
 
-    /// Says on stderr which of the clusters that were asked for there are not yet.
-    pub(super) fn tell_unknown(&self) {
-        for name in self.only.iter().filter(|name| !self.clusters.contains(*name)) {
-            eprintln!("zktrail: {} holds no cluster {name:?} yet; waiting for it", self.door.describe());
-        }
+    /// The clusters that were asked for and are not there yet.
+    pub fn unknown(&self) -> Vec<&'a str> {
+        self.only.iter().map(String::as_str).filter(|name| !self.clusters.contains(*name)).collect()
     }
 
     /// Reads the next piece. Where it fails nothing was read: the next round tries the same again.
-    pub(super) fn round(&mut self) -> Result<Round, ReadError> {
+    pub fn round(&mut self) -> Result<Round, ReadError> {
         let before = (self.cursor.clone(), self.open_gaps.clone());
         let result = self.try_round();
         if result.is_err() {
@@ -159,7 +141,7 @@ impl<'a> Reader<'a> {
     }
 
     fn find_clusters(&mut self) -> Result<(), ReadError> {
-        for row in ask(self.door, "SELECT DISTINCT cluster FROM coverage")? {
+        for row in self.history.ask("SELECT DISTINCT cluster FROM coverage")? {
             let cluster = text(&row, "cluster");
             if self.only.is_empty() || self.only.iter().any(|only| only == cluster) {
                 self.clusters.insert(cluster.to_owned());
@@ -179,15 +161,15 @@ impl<'a> Reader<'a> {
             return Ok(true);
         };
         let sql = format!("SELECT min(seq) AS first, max(seq) AS last FROM changes WHERE cluster = {name}");
-        let bounds = ask(self.door, &sql)?;
+        let bounds = self.history.ask(&sql)?;
         let bound = |column: &str| bounds.first().and_then(|row| integer(row, column));
         let (Some(first), Some(last)) = (bound("first"), bound("last")) else { return Ok(false) };
         let other = || {
-            ReadError::OtherHistory(anyhow::anyhow!(
+            ReadError::OtherHistory(format!(
                 "the cursor belongs to another history of {cluster:?}: change {} is not the one that it saw \
                  ({} holds changes {first} to {last}). Begin anew: without the cursor, with --since",
                 place.seq,
-                self.door.describe(),
+                self.history.describe(),
             ))
         };
         if last < place.seq {
@@ -195,7 +177,7 @@ impl<'a> Reader<'a> {
         }
         if place.observed_at != 0 {
             let sql = format!("SELECT observed_at FROM changes WHERE cluster = {name} AND seq = {}", place.seq);
-            let rows = ask(self.door, &sql)?;
+            let rows = self.history.ask(&sql)?;
             let seen = rows.first().and_then(|row| micros(text(row, "observed_at")));
             if seen.is_some_and(|seen| seen != place.observed_at) {
                 return Err(other());
@@ -227,7 +209,7 @@ impl<'a> Reader<'a> {
             "SELECT min(seq) FILTER (WHERE observed_at >= to_timestamp({since})) AS first, max(seq) AS last \
              FROM changes WHERE cluster = {name}"
         );
-        let rows = ask(self.door, &ends)?;
+        let rows = self.history.ask(&ends)?;
         let end = |column: &str| rows.first().and_then(|row| integer(row, column));
         Ok(end("first").map(|first| first.saturating_sub(1).max(0)).or_else(|| end("last")).unwrap_or(0))
     }
@@ -237,12 +219,11 @@ impl<'a> Reader<'a> {
         let name = quote(cluster);
         let Some(mut place) = self.cursor.places.get(cluster).copied() else { return Ok(false) };
         let after = format!("FROM changes WHERE cluster = {name} AND seq > {}", place.seq);
-        let bounds = ask(self.door, &format!("SELECT min(seq) AS first, max(seq) AS last {after}"))?;
+        let bounds = self.history.ask(&format!("SELECT min(seq) AS first, max(seq) AS last {after}"))?;
         let bound = |column: &str| bounds.first().and_then(|row| integer(row, column));
         let (Some(first), Some(last)) = (bound("first"), bound("last")) else { return Ok(false) };
         let end = last.min(first.saturating_add(WINDOW_SEQS - 1));
-        let rows = ask(
-            self.door,
+        let rows = self.history.ask(
             &format!("SELECT * {after} AND seq <= {end}{} ORDER BY seq LIMIT {ROWS_MAX}", self.filter.sql()),
         )?;
         let all = rows.len() < ROWS_MAX;
@@ -260,7 +241,7 @@ impl<'a> Reader<'a> {
         if all && place.seq < end {
             // The rest of the window does not pass the filter.
             let sql = format!("SELECT observed_at FROM changes WHERE cluster = {name} AND seq = {end}");
-            let rows = ask(self.door, &sql)?;
+            let rows = self.history.ask(&sql)?;
             let observed_at = rows.first().and_then(|row| micros(text(row, "observed_at"))).unwrap_or_default();
             place = Place { seq: end, observed_at, ..place };
         }
@@ -273,8 +254,7 @@ impl<'a> Reader<'a> {
         let told: BTreeMap<String, i64> =
             self.cursor.places.iter().map(|(cluster, place)| (cluster.clone(), place.gaps_to)).collect();
         let Some(least) = told.values().min() else { return Ok(Vec::new()) };
-        let rows = ask(
-            self.door,
+        let rows = self.history.ask(
             &format!(
                 "SELECT * FROM gaps WHERE to_time IS NULL OR to_time > to_timestamp({}) ORDER BY from_time, path",
                 quote(&rfc3339((*least).max(0)))
@@ -325,29 +305,6 @@ fn merge(streams: Vec<Vec<Event>>) -> Vec<Event> {
     let mut events: Vec<Event> = streams.into_iter().flatten().collect();
     events.sort_by(|a, b| a.at.cmp(&b.at));
     events
-}
-
-/// All rows of a statement; whoever asks bounds them.
-fn ask(door: &Door, sql: &str) -> Result<Vec<Row>, ReadError> {
-    rows(door, sql).map_err(|error| {
-        // 503 is an agent that is busy, or about to stop; what breaks off is one that was stopped.
-        let away = match error.downcast_ref::<Refused>() {
-            Some(refused) => refused.status == 503,
-            None => error.is::<ureq::Error>() || error.is::<std::io::Error>(),
-        };
-        if door.is_agent() && away { ReadError::Away(error) } else { ReadError::Failed(error) }
-    })
-}
-
-fn rows(door: &Door, sql: &str) -> anyhow::Result<Vec<Row>> {
-    let mut answer = door.ask(sql)?;
-    let mut encoder = JsonEncoder::new(&answer.schema());
-    let mut text = Vec::new();
-    for batch in &mut answer {
-        encoder.batch(&batch?, &mut text);
-    }
-    encoder.finish(&mut text);
-    Ok(serde_json::from_slice(&text)?)
 }
 
 #[cfg(test)]

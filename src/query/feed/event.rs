@@ -3,11 +3,11 @@ use serde_json::{Map, Value};
 use super::cursor::Place;
 
 /// A row of an answer, as JSON shows it.
-pub(super) type Row = Map<String, Value>;
+pub type Row = Map<String, Value>;
 
 /// What stands in the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     /// A row of `changes`.
     Change,
     /// From here on nobody was looking.
@@ -20,7 +20,7 @@ pub(super) enum Kind {
 
 /// One line of the stream, and where its cluster's reader stands after it.
 #[derive(Clone, Debug)]
-pub(super) struct Event {
+pub struct Event {
     pub kind: Kind,
     pub cluster: String,
     pub row: Row,
@@ -31,28 +31,28 @@ pub(super) struct Event {
 
 impl Event {
     /// The row as one JSON object without its end of line, the cursor last.
-    pub(super) fn json(&self, cursor: &str) -> String {
+    pub fn json(&self, cursor: &str) -> String {
         let mut row = self.row.clone();
         row.insert("cursor".to_owned(), Value::String(cursor.to_owned()));
         Value::Object(row).to_string()
     }
 }
 
-pub(super) fn text<'a>(row: &'a Row, column: &str) -> &'a str {
+pub fn text<'a>(row: &'a Row, column: &str) -> &'a str {
     row.get(column).and_then(Value::as_str).unwrap_or_default()
 }
 
-pub(super) fn integer(row: &Row, column: &str) -> Option<i64> {
+pub fn integer(row: &Row, column: &str) -> Option<i64> {
     row.get(column).and_then(Value::as_i64)
 }
 
 /// Microseconds since 1970 of a time as answers write it.
-pub(super) fn micros(time: &str) -> Option<i64> {
+pub fn micros(time: &str) -> Option<i64> {
     chrono::DateTime::parse_from_rfc3339(time).ok().map(|time| time.timestamp_micros())
 }
 
 /// A time as answers write it.
-pub(super) fn rfc3339(micros: i64) -> String {
+pub fn rfc3339(micros: i64) -> String {
     chrono::DateTime::from_timestamp_micros(micros)
         .unwrap_or_default()
         .to_rfc3339_opts(chrono::SecondsFormat::Micros, true)

@@ -5,14 +5,14 @@ use crate::zk::ChangeKind;
 
 /// Paths and kinds. Gaps pass every filter.
 #[derive(Debug, Default)]
-pub(in crate::cli) struct Filter {
+pub struct Filter {
     pub globs: Vec<PathGlob>,
     pub kinds: Vec<ChangeKind>,
 }
 
 impl Filter {
     /// A condition that lets every change pass that [`Self::matches`], with ` AND ` before it; empty where all pass.
-    pub(super) fn sql(&self) -> String {
+    pub fn sql(&self) -> String {
         let mut sql = String::new();
         if !self.kinds.is_empty() {
             let kinds: Vec<String> = self.kinds.iter().map(|kind| quote(kind.as_str())).collect();
@@ -25,7 +25,7 @@ impl Filter {
         sql
     }
 
-    pub(super) fn matches(&self, path: &str) -> bool {
+    pub fn matches(&self, path: &str) -> bool {
         self.globs.is_empty() || self.globs.iter().any(|glob| glob.matches(path))
     }
 }
@@ -42,7 +42,7 @@ fn beginning(glob: &str) -> Option<String> {
 }
 
 /// A text as SQL writes it.
-pub(super) fn quote(text: &str) -> String {
+pub fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 

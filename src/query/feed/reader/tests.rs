@@ -1,54 +1,39 @@
 use std::sync::{Arc, Mutex};
 
-use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
-use arrow::record_batch::RecordBatch;
+use futures::StreamExt;
 
 use super::*;
 use crate::history::layout::Day;
-use crate::history::schema;
-use crate::history::view::{HeadBatch, TableView, View};
+use crate::history::view::View;
 use crate::lens::PathGlob;
-use crate::query::fixture::{DAY, MIDNIGHT, part, rows, view};
+use crate::query::encode::JsonEncoder;
+use crate::query::fixture::{DAY, Interval, MIDNIGHT, observed, part, rows, view};
 use crate::query::{Engine, Limits};
 
-/// An interval of coverage: from and to, in seconds after midnight, and how it ended.
-type Interval = (i64, i64, Option<&'static str>);
-
-fn intervals(intervals: &[Interval]) -> RecordBatch {
-    let count = intervals.len();
-    let constant = |text: &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(vec![text; count])) };
-    let number =
-        |of: &dyn Fn(&Interval) -> i64| -> ArrayRef { Arc::new(intervals.iter().map(of).collect::<Int64Array>()) };
-    let time = |of: &dyn Fn(&Interval) -> i64| -> ArrayRef {
-        let times = intervals.iter().map(|interval| MIDNIGHT + of(interval) * 1_000_000);
-        Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC"))
-    };
-    RecordBatch::try_new(
-        schema::COVERAGE.clone(),
-        vec![
-            number(&|interval| interval.0),
-            Arc::new(Int32Array::from_value(1, count)),
-            constant("watch"),
-            constant("/"),
-            constant("data"),
-            time(&|interval| interval.0),
-            time(&|interval| interval.1),
-            number(&|interval| interval.0),
-            number(&|interval| interval.1),
-            Arc::new(intervals.iter().map(|interval| interval.2).collect::<StringArray>()),
-            number(&|_| 0),
-        ],
-    )
-    .unwrap()
+/// An engine that is asked from a test's own thread.
+struct Door {
+    engine: Engine,
+    runtime: tokio::runtime::Runtime,
 }
 
-/// The view, observed in these intervals; the last is open where it did not end.
-fn observed(mut view: View, covered: &[Interval]) -> View {
-    let (open, ended): (Vec<Interval>, Vec<Interval>) = covered.iter().partition(|interval| interval.2.is_none());
-    let head = vec![HeadBatch { day: Day(DAY), batch: intervals(&ended) }];
-    view.coverage = TableView { parts: Arc::from(Vec::new()), head: head.into() };
-    view.open_coverage = intervals(&open);
-    view
+impl Ask for Door {
+    fn ask(&self, sql: &str) -> Result<Vec<Row>, ReadError> {
+        let failed = |error: &dyn std::fmt::Display| ReadError::Failed(error.to_string());
+        self.runtime.block_on(async {
+            let mut stream = self.engine.query(sql).await.map_err(|error| failed(&error))?;
+            let mut encoder = JsonEncoder::new(&stream.schema());
+            let mut text = Vec::new();
+            while let Some(batch) = stream.next().await {
+                encoder.batch(&batch.map_err(|error| failed(&error))?, &mut text);
+            }
+            encoder.finish(&mut text);
+            serde_json::from_slice(&text).map_err(|error| failed(&error))
+        })
+    }
+
+    fn describe(&self) -> String {
+        "the test".to_owned()
+    }
 }
 
 /// A door to a history that a test changes.
@@ -57,7 +42,8 @@ fn door(views: Vec<View>) -> (Door, Arc<Mutex<Vec<View>>>) {
     let seen = views.clone();
     let sources = Arc::new(move || Ok(seen.lock().unwrap().clone()));
     let engine = Engine::new(sources, Limits::default(), &std::env::temp_dir()).unwrap();
-    (Door::over(engine).unwrap(), views)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    (Door { engine, runtime }, views)
 }
 
 /// Rounds until there is nothing more; every event, as what it is and its seq (or its time, for a gap).
