@@ -165,6 +165,11 @@ fn in_half(rows: &[Value], half: &Half, column: &str) -> Result<i64> {
     Ok(sum)
 }
 
+/// A container and a znode with a TTL have an owner, too: a negative one. A standalone's sessions are positive.
+fn is_ephemeral(one: &Operation) -> bool {
+    one.ephemeral_owner > 0
+}
+
 fn first_name(path: &str) -> String {
     format!("/{}", path.split('/').nth(1).unwrap_or_default())
 }
@@ -199,8 +204,7 @@ fn holds(charts: &Charts, story: &Story) -> Result<()> {
             ensure!(shown == done, "half {at}: {shown} {} shown, {done} done: {hourly:?}", kind.as_str());
         }
         for (column, kind) in [("came", Kind::Created), ("went", Kind::Deleted)] {
-            let done =
-                half.recorded.operations.iter().filter(|one| one.kind == kind && one.ephemeral_owner != 0).count();
+            let done = half.recorded.operations.iter().filter(|one| one.kind == kind && is_ephemeral(one)).count();
             let shown = in_half(ephemeral, half, column)?;
             ensure!(shown == done as i64 && done > 3, "half {at}: {shown} {column}, {done} done: {ephemeral:?}");
         }
@@ -238,7 +242,7 @@ fn holds(charts: &Charts, story: &Story) -> Result<()> {
     ensure!(shown == most[..20], "the hottest have {:?}, shown {shown:?}", &most[..20]);
 
     let mut lives: BTreeMap<&str, (i64, i64, BTreeSet<i64>)> = BTreeMap::new();
-    for one in all.iter().filter(|one| one.ephemeral_owner != 0) {
+    for one in all.iter().filter(|one| is_ephemeral(one)) {
         let life = lives.entry(&one.path).or_default();
         life.2.insert(one.ephemeral_owner);
         match one.kind {
