@@ -177,19 +177,14 @@ impl VisitorMut for Words {
                 }
             }
             // Rows of the catalog, gathered: there are none, of whatever clients gather so.
-            Expr::Function(function) if self.looks_around => {
-                if matches!(function.args, FunctionArguments::Subquery(_))
-                    && function.name.to_string().eq_ignore_ascii_case("array")
-                {
-                    let data_type = SqlType::Array(ArrayElemTypeDef::SquareBracket(Box::new(SqlType::Text), None));
-                    *expr = Expr::Cast {
-                        kind: CastKind::Cast,
-                        expr: Box::new(null()),
-                        data_type,
-                        array: false,
-                        format: None,
-                    };
-                }
+            Expr::Function(function)
+                if self.looks_around
+                    && matches!(function.args, FunctionArguments::Subquery(_))
+                    && function.name.to_string().eq_ignore_ascii_case("array") =>
+            {
+                let data_type = SqlType::Array(ArrayElemTypeDef::SquareBracket(Box::new(SqlType::Text), None));
+                *expr =
+                    Expr::Cast { kind: CastKind::Cast, expr: Box::new(null()), data_type, array: false, format: None };
             }
             _ => {}
         }
@@ -313,12 +308,10 @@ fn tell_apart(ast: &mut Ast) {
                     *item = SelectItem::ExprWithAlias { expr, alias };
                 }
             }
-            SelectItem::ExprWithAlias { expr, alias } => {
-                if !taken.insert(alias.value.clone()) {
-                    let alias = Ident::with_quote('"', format!("{SAME_AGAIN}{at}:{}", alias.value));
-                    let expr = std::mem::replace(expr, null());
-                    *item = SelectItem::ExprWithAlias { expr, alias };
-                }
+            SelectItem::ExprWithAlias { expr, alias } if !taken.insert(alias.value.clone()) => {
+                let alias = Ident::with_quote('"', format!("{SAME_AGAIN}{at}:{}", alias.value));
+                let expr = std::mem::replace(expr, null());
+                *item = SelectItem::ExprWithAlias { expr, alias };
             }
             _ => {}
         }

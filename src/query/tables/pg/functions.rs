@@ -242,7 +242,7 @@ fn like_escape(pattern: &str, escape: &str) -> Result<String> {
 
 /// `json_build_object(name, value, …)` over numbers, flags and texts.
 fn json_build_object(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    if arguments.len() % 2 != 0 {
+    if !arguments.len().is_multiple_of(2) {
         return Err(DataFusionError::Execution("argument list must have even number of elements".to_owned()));
     }
     let texts: Vec<StringArray> = (0..arguments.len()).map(|at| texts(arguments, at)).collect::<Result<_>>()?;
