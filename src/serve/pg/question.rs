@@ -25,6 +25,14 @@ use super::error::PgError;
 ///
 /// Only what looks around in the catalog is rewritten freely: people's own queries mean what they say, or are refused.
 pub(super) fn parse(piece: &Piece) -> Result<Statement, PgError> {
+    crate::query::check_depth(&piece.text)?;
+    // What is let through may still be deeper than the stack of a thread that serves.
+    stacker::maybe_grow(STACK_BYTES, STACK_BYTES, || parse_bounded(piece))
+}
+
+const STACK_BYTES: usize = 32 << 20;
+
+fn parse_bounded(piece: &Piece) -> Result<Statement, PgError> {
     static LOOKING_AROUND: OnceLock<PostgresCompatibilityParser> = OnceLock::new();
     let wrong = |message: &str| {
         let mut error = PgError::new("42601", message.trim_start_matches("sql parser error: "));
