@@ -14,8 +14,8 @@
 //! nobody waits for it, or its time is over, it ends inside whatever operator it is in (`stop.rs`).
 
 mod access;
-mod depth;
 mod amplify;
+mod depth;
 pub mod encode;
 mod engine;
 mod error;
@@ -29,8 +29,8 @@ mod stop;
 pub(crate) mod tables;
 pub mod when;
 
-pub use depth::{STACK_BYTES, check_tokens as check_depth};
 pub use access::{Access, AccessLimits, Values};
+pub use depth::{STACK_BYTES, check_tokens as check_depth};
 pub use engine::{Activity, Described, Engine, Limits, Observer, QueryEvent, QueryStream, Session, Sources};
 pub use error::{ErrorKind, Fault, QueryError};
 pub use parameters::Parameters;

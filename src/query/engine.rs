@@ -25,8 +25,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, Sleep, timeout_at};
 
 use super::access::Access;
-use super::depth;
 use super::amplify;
+use super::depth;
 use super::error::{Fault, QueryError};
 use super::functions;
 use super::parameters::{self, Parameters};

@@ -73,7 +73,10 @@ async fn functions_mean_what_postgresql_means() -> Result<()> {
             asked
         }
         None => {
-            prerequisites::skip("functions_mean_what_postgresql_means (live)", "there is no PostgreSQL: what it once answered has to do");
+            prerequisites::skip(
+                "functions_mean_what_postgresql_means (live)",
+                "there is no PostgreSQL: what it once answered has to do",
+            );
             read(&file)?
         }
     };

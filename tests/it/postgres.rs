@@ -340,9 +340,8 @@ async fn postgres_catalog_tells_of_every_table() -> Result<()> {
                 &[&table],
             )
             .await?;
-        let named = client
-            .query("SELECT column_name FROM information_schema.columns WHERE table_name = $1", &[&table])
-            .await?;
+        let named =
+            client.query("SELECT column_name FROM information_schema.columns WHERE table_name = $1", &[&table]).await?;
         ensure!(listed.len() == shown.columns().len() && named.len() == listed.len(), "{table}");
         for (listed, column) in listed.iter().zip(shown.columns()) {
             let name = listed.get::<_, &str>(0);
@@ -412,8 +411,57 @@ async fn postgres_hostile_bytes() -> Result<()> {
 
 /// What hostile statements are made of.
 const WORDS: &[&str] = &[
-    "SELECT ", "FROM ", "changes ", "(", ")", ",", "'", "\"", ";", "--\n", "/*", "*/", "$1", "$$", "::", "int ",
-    "COPY ", "TO ", "STDOUT ", "DECLARE ", "CURSOR ", "FOR ", "FETCH ", "-", "1", "e99999999", "NULL ", "LIKE ",
-    "ESCAPE ", "ANY", "[", "]", "{", "}", "ä", "\\", "pg_class ", "regclass ", "WITH ", "RECURSIVE ", "UNION ", "SET ",
-    "= ", "BEGIN ", "ROLLBACK ", "interval ", "CASE ", "WHEN ", "END ", ".", "*", "ORDER BY ", "LIMIT ",
+    "SELECT ",
+    "FROM ",
+    "changes ",
+    "(",
+    ")",
+    ",",
+    "'",
+    "\"",
+    ";",
+    "--\n",
+    "/*",
+    "*/",
+    "$1",
+    "$$",
+    "::",
+    "int ",
+    "COPY ",
+    "TO ",
+    "STDOUT ",
+    "DECLARE ",
+    "CURSOR ",
+    "FOR ",
+    "FETCH ",
+    "-",
+    "1",
+    "e99999999",
+    "NULL ",
+    "LIKE ",
+    "ESCAPE ",
+    "ANY",
+    "[",
+    "]",
+    "{",
+    "}",
+    "ä",
+    "\\",
+    "pg_class ",
+    "regclass ",
+    "WITH ",
+    "RECURSIVE ",
+    "UNION ",
+    "SET ",
+    "= ",
+    "BEGIN ",
+    "ROLLBACK ",
+    "interval ",
+    "CASE ",
+    "WHEN ",
+    "END ",
+    ".",
+    "*",
+    "ORDER BY ",
+    "LIMIT ",
 ];

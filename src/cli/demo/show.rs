@@ -10,9 +10,9 @@ use tokio::sync::watch;
 use crate::cli::colour;
 use crate::cli::sql::door::Door;
 use crate::cli::tail::Live;
-use crate::query::feed::Filter;
 use crate::demo::story::{CHAPTERS, Chapter};
 use crate::query::encode::TableEncoder;
+use crate::query::feed::Filter;
 
 const LOOKS_EVERY: Duration = Duration::from_millis(200);
 const ASKS_EVERY: Duration = Duration::from_secs(1);

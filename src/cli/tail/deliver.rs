@@ -127,7 +127,8 @@ impl Delivery {
     fn store(&mut self) -> anyhow::Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
         if self.stored.as_ref() != Some(&self.cursor) {
-            cursor_file::store(file, &self.cursor).with_context(|| format!("cannot write the cursor {}", file.display()))?;
+            cursor_file::store(file, &self.cursor)
+                .with_context(|| format!("cannot write the cursor {}", file.display()))?;
             self.stored = Some(self.cursor.clone());
         }
         Ok(())

@@ -80,12 +80,10 @@ impl<'a> Reader<'a> {
             }
         };
         let name = quote(&cluster);
-        let rows = history.ask(
-            &format!(
-                "SELECT min(observed_at) AS first FROM changes WHERE cluster = {name} AND position >= {zxid} \
+        let rows = history.ask(&format!(
+            "SELECT min(observed_at) AS first FROM changes WHERE cluster = {name} AND position >= {zxid} \
                  AND incarnation = (SELECT max(incarnation) FROM coverage WHERE cluster = {name})"
-            ),
-        )?;
+        ))?;
         match rows.first().and_then(|row| micros(text(row, "first"))) {
             Some(first) => Ok(first),
             // Nothing has come so far.
@@ -223,9 +221,9 @@ impl<'a> Reader<'a> {
         let bound = |column: &str| bounds.first().and_then(|row| integer(row, column));
         let (Some(first), Some(last)) = (bound("first"), bound("last")) else { return Ok(false) };
         let end = last.min(first.saturating_add(WINDOW_SEQS - 1));
-        let rows = self.history.ask(
-            &format!("SELECT * {after} AND seq <= {end}{} ORDER BY seq LIMIT {ROWS_MAX}", self.filter.sql()),
-        )?;
+        let rows = self
+            .history
+            .ask(&format!("SELECT * {after} AND seq <= {end}{} ORDER BY seq LIMIT {ROWS_MAX}", self.filter.sql()))?;
         let all = rows.len() < ROWS_MAX;
         let mut at = String::new();
         for row in rows {
@@ -254,12 +252,10 @@ impl<'a> Reader<'a> {
         let told: BTreeMap<String, i64> =
             self.cursor.places.iter().map(|(cluster, place)| (cluster.clone(), place.gaps_to)).collect();
         let Some(least) = told.values().min() else { return Ok(Vec::new()) };
-        let rows = self.history.ask(
-            &format!(
-                "SELECT * FROM gaps WHERE to_time IS NULL OR to_time > to_timestamp({}) ORDER BY from_time, path",
-                quote(&rfc3339((*least).max(0)))
-            ),
-        )?;
+        let rows = self.history.ask(&format!(
+            "SELECT * FROM gaps WHERE to_time IS NULL OR to_time > to_timestamp({}) ORDER BY from_time, path",
+            quote(&rfc3339((*least).max(0)))
+        ))?;
         let mut edges = Vec::new();
         let mut open = BTreeSet::new();
         for row in rows {

@@ -15,9 +15,11 @@ pub(super) fn implicit(context: &Context, value: Value, given: &Kind, wanted: &K
         (_, Kind::Any) => Ok(value),
         (given, wanted) if given == wanted => Ok(value),
         (Kind::List(given), Kind::List(wanted)) => match value {
-            Value::List(values) => {
-                values.into_iter().map(|value| implicit(context, value, given, wanted)).collect::<Result<_, _>>().map(Value::List)
-            }
+            Value::List(values) => values
+                .into_iter()
+                .map(|value| implicit(context, value, given, wanted))
+                .collect::<Result<_, _>>()
+                .map(Value::List),
             other => Ok(other),
         },
         _ => cast(context, value, given, wanted, None),
@@ -41,7 +43,8 @@ pub(super) fn cast(context: &Context, value: Value, given: &Kind, wanted: &Kind,
         (Value::Int(value), Kind::Numeric) => Value::Numeric(value.into()),
         (Value::Float(value), Kind::Int2 | Kind::Int4 | Kind::Int8) => {
             let rounded = value.round_ties_even();
-            if !rounded.is_finite() || rounded < -9_223_372_036_854_775_808.0 || rounded >= 9_223_372_036_854_775_808.0 {
+            if !rounded.is_finite() || rounded < -9_223_372_036_854_775_808.0 || rounded >= 9_223_372_036_854_775_808.0
+            {
                 return Err(format!("{wanted} out of range"));
             }
             Value::Int(in_range(rounded as i64, wanted)?)
@@ -75,7 +78,9 @@ pub(super) fn cast(context: &Context, value: Value, given: &Kind, wanted: &Kind,
         (Value::Timestamp(micros), Kind::Time) => Value::Time(micros.rem_euclid(time::DAY)),
         (Value::Timestamptz(micros), Kind::Timestamptz) => Value::Timestamptz(micros),
         (Value::Timestamptz(micros), Kind::Timestamp) => Value::Timestamp(zone.local(micros)?),
-        (Value::Timestamptz(micros), Kind::Date) => Value::Date(time::days_of(time::civil(zone.local(micros)?)?.date())),
+        (Value::Timestamptz(micros), Kind::Date) => {
+            Value::Date(time::days_of(time::civil(zone.local(micros)?)?.date()))
+        }
         (Value::Timestamptz(micros), Kind::Time) => Value::Time(zone.local(micros)?.rem_euclid(time::DAY)),
         (Value::Time(micros), Kind::Time) => Value::Time(micros),
         (Value::Time(micros), Kind::Interval) => Value::Interval(interval::Span { micros, ..Default::default() }),
@@ -105,13 +110,17 @@ fn read(context: &Context, text: &str, wanted: &Kind) -> Answer {
             if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
                 return Err(wrong());
             }
-            let value = trimmed.parse::<i64>().map_err(|_| format!("value \"{text}\" is out of range for type {wanted}"))?;
-            Value::Int(in_range(value, wanted).map_err(|_| format!("value \"{text}\" is out of range for type {wanted}"))?)
+            let value =
+                trimmed.parse::<i64>().map_err(|_| format!("value \"{text}\" is out of range for type {wanted}"))?;
+            Value::Int(
+                in_range(value, wanted).map_err(|_| format!("value \"{text}\" is out of range for type {wanted}"))?,
+            )
         }
         Kind::Float4 | Kind::Float8 => Value::Float(float(trimmed, text, wanted)?),
         Kind::Numeric => {
             let has_digit = trimmed.bytes().any(|byte| byte.is_ascii_digit());
-            let plain = trimmed.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+' | b'e' | b'E'));
+            let plain =
+                trimmed.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+' | b'e' | b'E'));
             if matches!(trimmed.to_ascii_lowercase().as_str(), "nan" | "infinity" | "-infinity" | "inf" | "-inf") {
                 return Err(format!("a numeric \"{trimmed}\" is not kept"));
             }
@@ -133,7 +142,8 @@ fn read(context: &Context, text: &str, wanted: &Kind) -> Answer {
         Kind::Interval => Value::Interval(interval::parse(text)?),
         Kind::List(element) => {
             let parts = super::lists::parse(text).ok_or_else(|| format!("malformed array literal: \"{text}\""))?;
-            let values = parts.into_iter().map(|part| part.map_or(Ok(Value::Null), |part| read(context, &part, element)));
+            let values =
+                parts.into_iter().map(|part| part.map_or(Ok(Value::Null), |part| read(context, &part, element)));
             Value::List(values.collect::<Result<_, _>>()?)
         }
         Kind::Unknown | Kind::Any => return Err(format!("cannot cast type text to {wanted}")),

@@ -54,7 +54,9 @@ impl Meaning {
                 let call = ScalarFunction::new_udf(Arc::new(function), vec![*expr]);
                 Ok(Transformed::yes(Expr::ScalarFunction(call)))
             }
-            Expr::TryCast(_) => Err(DataFusionError::Plan("TRY_CAST is not supported: CAST refuses what it cannot read".to_owned())),
+            Expr::TryCast(_) => {
+                Err(DataFusionError::Plan("TRY_CAST is not supported: CAST refuses what it cannot read".to_owned()))
+            }
             Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
                 let Some(operation) = Operation::of(op) else {
                     return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })));
@@ -136,7 +138,9 @@ impl Conversion {
             if let (Value::Numeric(number), true) = (&cast, self.exact)
                 && number.normalized().fractional_digit_count() > i64::from(scale)
             {
-                return Err(format!("a numeric keeps {scale} digits behind the point: name more, as in numeric(38, 20)"));
+                return Err(format!(
+                    "a numeric keeps {scale} digits behind the point: name more, as in numeric(38, 20)"
+                ));
             }
             values.push(cast);
         }
@@ -278,7 +282,9 @@ impl Checked {
             _ => false,
         };
         let left_is_null = |row: usize| left.is_null(if left.len() == 1 { 0 } else { row });
-        if (0..right.len()).any(|row| right.is_valid(row) && is_zero(row) && !left_is_null(row.min(left.len().saturating_sub(1)))) {
+        if (0..right.len())
+            .any(|row| right.is_valid(row) && is_zero(row) && !left_is_null(row.min(left.len().saturating_sub(1))))
+        {
             return Err(DataFusionError::Execution("division by zero".to_owned()));
         }
         Ok(())
@@ -339,7 +345,8 @@ impl ScalarUDFImpl for Checked {
         if is_float {
             self.check_floats(left.as_ref(), right.as_ref(), result.as_ref())?;
         }
-        let result = if *result.data_type() == self.result { result } else { arrow::compute::cast(&result, &self.result)? };
+        let result =
+            if *result.data_type() == self.result { result } else { arrow::compute::cast(&result, &self.result)? };
         if left_scalar && right_scalar {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?));
         }

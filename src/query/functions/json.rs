@@ -12,11 +12,15 @@ use super::value::{Answer, Value};
 pub(super) const MEANINGS: &[Meaning] = &[
     meaning("zktrail_json(text) json", |_, a| checked(a[0].str()?).map(|text| Value::text(text.get()))),
     meaning("zktrail_jsonb(text) jsonb", |_, a| normal(a[0].str()?).map(Value::Text)),
-    meaning("zktrail_json_get(text, text) json", |_, a| part(a[0].str()?, &[a[1].str()?.to_owned()], false, Some(Step::Key))),
+    meaning("zktrail_json_get(text, text) json", |_, a| {
+        part(a[0].str()?, &[a[1].str()?.to_owned()], false, Some(Step::Key))
+    }),
     meaning("zktrail_json_get(text, bigint) json", |_, a| {
         part(a[0].str()?, &[a[1].int()?.to_string()], false, Some(Step::Index))
     }),
-    meaning("zktrail_json_text(text, text) text", |_, a| part(a[0].str()?, &[a[1].str()?.to_owned()], true, Some(Step::Key))),
+    meaning("zktrail_json_text(text, text) text", |_, a| {
+        part(a[0].str()?, &[a[1].str()?.to_owned()], true, Some(Step::Key))
+    }),
     meaning("zktrail_json_text(text, bigint) text", |_, a| {
         part(a[0].str()?, &[a[1].int()?.to_string()], true, Some(Step::Index))
     }),
@@ -94,7 +98,9 @@ fn part(text: &str, steps: &[String], as_text: bool, only: Option<Step>) -> Answ
     let mut at: Box<RawValue> = checked(text)?.to_owned();
     for step in steps {
         let next = match (kind(&at), only) {
-            ("object", Some(Step::Key) | None) => fields(&at)?.into_iter().rev().find(|(key, _)| key == step).map(|(_, value)| value),
+            ("object", Some(Step::Key) | None) => {
+                fields(&at)?.into_iter().rev().find(|(key, _)| key == step).map(|(_, value)| value)
+            }
             ("array", Some(Step::Index) | None) => {
                 let values = values(&at)?;
                 let index: Option<i64> = step.trim().parse().ok();

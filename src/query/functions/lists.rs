@@ -70,7 +70,9 @@ fn dimension(a: &[Value], of: fn(i64) -> i64) -> Value {
     match (values.as_slice(), dimension) {
         ([], _) => Value::Null,
         (values, 1) => Value::Int(of(i64::try_from(values.len()).unwrap_or(i64::MAX))),
-        ([first @ Value::List(_), ..], deeper) if *deeper > 1 => self::dimension(&[first.clone(), Value::Int(deeper - 1)], of),
+        ([first @ Value::List(_), ..], deeper) if *deeper > 1 => {
+            self::dimension(&[first.clone(), Value::Int(deeper - 1)], of)
+        }
         _ => Value::Null,
     }
 }

@@ -45,29 +45,42 @@ pub(super) const MEANINGS: &[Meaning] = &[
         Ok(Value::Float(if value == 0.0 || value.is_nan() { value.abs() } else { value.signum() }))
     }),
     scaled("sign(numeric) numeric", |_, a| Ok(Value::Numeric(a[0].numeric()?.signum())), whole),
-    scaled("div(numeric, numeric) numeric", |_, a| {
-        let (quotient, _) = divided(a[0].numeric()?, a[1].numeric()?)?;
-        Ok(Value::Numeric(quotient))
-    }, whole),
+    scaled(
+        "div(numeric, numeric) numeric",
+        |_, a| {
+            let (quotient, _) = divided(a[0].numeric()?, a[1].numeric()?)?;
+            Ok(Value::Numeric(quotient))
+        },
+        whole,
+    ),
     meaning("mod(int, int) int", |_, a| remainder(a)),
     meaning("mod(bigint, bigint) bigint", |_, a| remainder(a)),
-    scaled("mod(numeric, numeric) numeric", |_, a| {
-        let (_, rest) = divided(a[0].numeric()?, a[1].numeric()?)?;
-        Ok(Value::Numeric(rest))
-    }, widest),
+    scaled(
+        "mod(numeric, numeric) numeric",
+        |_, a| {
+            let (_, rest) = divided(a[0].numeric()?, a[1].numeric()?)?;
+            Ok(Value::Numeric(rest))
+        },
+        widest,
+    ),
     meaning("gcd(int, int) int", |_, a| Ok(Value::Int(gcd(a[0].int()?, a[1].int()?)?))),
     meaning("gcd(bigint, bigint) bigint", |_, a| Ok(Value::Int(gcd(a[0].int()?, a[1].int()?)?))),
     meaning("lcm(int, int) int", |_, a| lcm(a)),
     meaning("lcm(bigint, bigint) bigint", |_, a| lcm(a)),
-    scaled("factorial(bigint) numeric", |_, a| {
-        let value = a[0].int()?;
-        if value < 0 {
-            return Err("factorial of a negative number is undefined".to_owned());
-        }
-        // 34! does not fit in 38 digits; what does not is refused where it is kept.
-        let product = (1..=value.min(40)).fold(BigDecimal::from(1), |product, factor| product * BigDecimal::from(factor));
-        Ok(Value::Numeric(product))
-    }, whole),
+    scaled(
+        "factorial(bigint) numeric",
+        |_, a| {
+            let value = a[0].int()?;
+            if value < 0 {
+                return Err("factorial of a negative number is undefined".to_owned());
+            }
+            // 34! does not fit in 38 digits; what does not is refused where it is kept.
+            let product =
+                (1..=value.min(40)).fold(BigDecimal::from(1), |product, factor| product * BigDecimal::from(factor));
+            Ok(Value::Numeric(product))
+        },
+        whole,
+    ),
     meaning("power(float8, float8) float8", power),
     meaning("pow(float8, float8) float8", power),
     meaning("sqrt(float8) float8", |_, a| match a[0].float()? {
@@ -132,21 +145,25 @@ pub(super) const MEANINGS: &[Meaning] = &[
     meaning("generate_series(bigint, bigint) bigint[]", |_, a| series(a[0].int()?, a[1].int()?, 1)),
     meaning("generate_series(int, int, int) int[]", |_, a| series(a[0].int()?, a[1].int()?, a[2].int()?)),
     meaning("generate_series(bigint, bigint, bigint) bigint[]", |_, a| series(a[0].int()?, a[1].int()?, a[2].int()?)),
-    scaled("generate_series(numeric, numeric, numeric) numeric[]", |_, a| {
-        let (mut at, to, step) = (a[0].numeric()?.clone(), a[1].numeric()?, a[2].numeric()?);
-        if step.is_zero() {
-            return Err("step size cannot equal zero".to_owned());
-        }
-        let mut values = Vec::new();
-        while if step.is_positive() { at <= *to } else { at >= *to } {
-            if values.len() >= LIST_VALUES_MAX {
-                return Err(format!("more than {LIST_VALUES_MAX} values"));
+    scaled(
+        "generate_series(numeric, numeric, numeric) numeric[]",
+        |_, a| {
+            let (mut at, to, step) = (a[0].numeric()?.clone(), a[1].numeric()?, a[2].numeric()?);
+            if step.is_zero() {
+                return Err("step size cannot equal zero".to_owned());
             }
-            values.push(Value::Numeric(at.clone()));
-            at += step;
-        }
-        Ok(Value::List(values))
-    }, widest),
+            let mut values = Vec::new();
+            while if step.is_positive() { at <= *to } else { at >= *to } {
+                if values.len() >= LIST_VALUES_MAX {
+                    return Err(format!("more than {LIST_VALUES_MAX} values"));
+                }
+                values.push(Value::Numeric(at.clone()));
+                at += step;
+            }
+            Ok(Value::List(values))
+        },
+        widest,
+    ),
     meaning("to_hex(int) text", |_, a| Ok(Value::Text(format!("{:x}", a[0].int()? as i32)))),
     meaning("to_hex(bigint) text", |_, a| Ok(Value::Text(format!("{:x}", a[0].int()?)))),
     meaning("to_char(bigint, text) text", |_, a| {
@@ -156,9 +173,11 @@ pub(super) const MEANINGS: &[Meaning] = &[
         format::to_char(&numeric_of(a[0].float()?)?, a[1].str()?).map(Value::Text)
     }),
     meaning("to_char(numeric, text) text", |_, a| format::to_char(a[0].numeric()?, a[1].str()?).map(Value::Text)),
-    scaled("to_number(text, text) numeric", |_, a| {
-        format::to_number(a[0].str()?, a[1].str()?).map(Value::Numeric)
-    }, to_number_scale),
+    scaled(
+        "to_number(text, text) numeric",
+        |_, a| format::to_number(a[0].str()?, a[1].str()?).map(Value::Numeric),
+        to_number_scale,
+    ),
 ];
 
 fn whole(_: &[DataType], _: &[Option<ScalarValue>]) -> i8 {

@@ -26,7 +26,9 @@ pub(super) const MEANINGS: &[Meaning] = &[
     meaning("zktrail_add(date, time) timestamp", |_, a| {
         Ok(Value::Timestamp(super::time::at(super::time::date_of_days(a[0].date()?)?, a[1].micros()?)?))
     }),
-    meaning("zktrail_add(interval, interval) interval", |_, a| Ok(Value::Interval(a[0].interval()?.add(a[1].interval()?)?))),
+    meaning("zktrail_add(interval, interval) interval", |_, a| {
+        Ok(Value::Interval(a[0].interval()?.add(a[1].interval()?)?))
+    }),
     meaning("zktrail_add(timestamp, interval) timestamp", |_, a| {
         Ok(Value::Timestamp(fields::add(a[0].micros()?, a[1].interval()?)?))
     }),
@@ -42,7 +44,9 @@ pub(super) const MEANINGS: &[Meaning] = &[
     meaning("zktrail_add(time, interval) time", |_, a| {
         Ok(Value::Time((a[0].micros()? + a[1].interval()?.micros % super::time::DAY).rem_euclid(super::time::DAY)))
     }),
-    meaning("zktrail_subtract(date, date) int", |_, a| Ok(Value::Int(i64::from(a[0].date()?) - i64::from(a[1].date()?)))),
+    meaning("zktrail_subtract(date, date) int", |_, a| {
+        Ok(Value::Int(i64::from(a[0].date()?) - i64::from(a[1].date()?)))
+    }),
     meaning("zktrail_subtract(date, int) date", |_, a| days(a[0].date()?, -a[1].int()?)),
     meaning("zktrail_subtract(date, interval) timestamp", |_, a| later(a[0].date()?, a[1].interval()?.negate()?)),
     meaning("zktrail_subtract(interval, interval) interval", |_, a| {
@@ -62,15 +66,21 @@ pub(super) const MEANINGS: &[Meaning] = &[
     meaning("zktrail_subtract(time, interval) time", |_, a| {
         Ok(Value::Time((a[0].micros()? - a[1].interval()?.micros % super::time::DAY).rem_euclid(super::time::DAY)))
     }),
-    meaning("zktrail_multiply(interval, float8) interval", |_, a| Ok(Value::Interval(a[0].interval()?.scale(a[1].float()?)?))),
-    meaning("zktrail_multiply(float8, interval) interval", |_, a| Ok(Value::Interval(a[1].interval()?.scale(a[0].float()?)?))),
+    meaning("zktrail_multiply(interval, float8) interval", |_, a| {
+        Ok(Value::Interval(a[0].interval()?.scale(a[1].float()?)?))
+    }),
+    meaning("zktrail_multiply(float8, interval) interval", |_, a| {
+        Ok(Value::Interval(a[1].interval()?.scale(a[0].float()?)?))
+    }),
     meaning("zktrail_divide(interval, float8) interval", |_, a| match a[1].float()? {
         0.0 => Err("division by zero".to_owned()),
         by => Ok(Value::Interval(a[0].interval()?.scale(1.0 / by)?)),
     }),
-    scaled("zktrail_divide(numeric, numeric) numeric", |_, a| {
-        Ok(Value::Numeric(numbers::quotient(a[0].numeric()?, a[1].numeric()?)?))
-    }, numbers::quotient_scale),
+    scaled(
+        "zktrail_divide(numeric, numeric) numeric",
+        |_, a| Ok(Value::Numeric(numbers::quotient(a[0].numeric()?, a[1].numeric()?)?)),
+        numbers::quotient_scale,
+    ),
     meaning("zktrail_equal(interval, interval) boolean", |_, a| compare(a, std::cmp::Ordering::is_eq)),
     meaning("zktrail_unequal(interval, interval) boolean", |_, a| compare(a, std::cmp::Ordering::is_ne)),
     meaning("zktrail_less(interval, interval) boolean", |_, a| compare(a, std::cmp::Ordering::is_lt)),
@@ -170,7 +180,9 @@ impl Operators {
             Op::GtEq => "zktrail_at_least",
             Op::PGExp => {
                 return match (kind(left), kind(right)) {
-                    (Kind::Text, _) | (_, Kind::Text) => Err(DataFusionError::Plan("there is no operator text ^ text".to_owned())),
+                    (Kind::Text, _) | (_, Kind::Text) => {
+                        Err(DataFusionError::Plan("there is no operator text ^ text".to_owned()))
+                    }
                     _ => self.call("power", both()).map(Some),
                 };
             }
@@ -211,7 +223,10 @@ impl Operators {
         };
         let (left_kind, right_kind) = (kind(left), kind(right));
         let is_comparison = name.starts_with("zktrail_equal")
-            || matches!(name, "zktrail_unequal" | "zktrail_less" | "zktrail_at_most" | "zktrail_greater" | "zktrail_at_least");
+            || matches!(
+                name,
+                "zktrail_unequal" | "zktrail_less" | "zktrail_at_most" | "zktrail_greater" | "zktrail_at_least"
+            );
         if is_comparison {
             if left_kind == Kind::Interval || right_kind == Kind::Interval {
                 return call(name);
@@ -226,7 +241,11 @@ impl Operators {
         }
         let whole = |kind: &Kind| matches!(kind, Kind::Int2 | Kind::Int4 | Kind::Int8);
         let exact = |kind: &Kind| whole(kind) || *kind == Kind::Numeric;
-        if name == "zktrail_divide" && exact(&left_kind) && exact(&right_kind) && !(whole(&left_kind) && whole(&right_kind)) {
+        if name == "zktrail_divide"
+            && exact(&left_kind)
+            && exact(&right_kind)
+            && !(whole(&left_kind) && whole(&right_kind))
+        {
             return call(name);
         }
         Ok(None)
@@ -254,7 +273,8 @@ impl Operators {
 
     /// A literal is an integer of 32 bits in PostgreSQL, and is shifted as one.
     fn shift(&self, op: &BinaryOperator, left: &Expr, right: &Expr, schema: &DFSchema) -> Result<Option<Expr>> {
-        let is_literal = matches!(left, Expr::Literal(ScalarValue::Int64(Some(value)), _) if i32::try_from(*value).is_ok());
+        let is_literal =
+            matches!(left, Expr::Literal(ScalarValue::Int64(Some(value)), _) if i32::try_from(*value).is_ok());
         let by_constant = matches!(right, Expr::Literal(ScalarValue::Int64(Some(0..=31)), _));
         if !by_constant {
             return Err(DataFusionError::Plan(format!("{op} by other than a constant of 0 to 31 is not supported")));

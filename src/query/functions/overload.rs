@@ -121,15 +121,8 @@ impl Overload {
             "element" => ResultKind::ElementOfFirst,
             fixed => ResultKind::Fixed(Kind::parse(fixed)?),
         };
-        let overload = Self {
-            text: plain,
-            arguments,
-            variadic,
-            result,
-            takes_null,
-            call: meaning.call,
-            scale: meaning.scale,
-        };
+        let overload =
+            Self { text: plain, arguments, variadic, result, takes_null, call: meaning.call, scale: meaning.scale };
         Some((name, volatile, overload))
     }
 
@@ -152,7 +145,10 @@ impl Overload {
 }
 
 fn distance(given: &Kind, wanted: &Kind) -> Option<u32> {
-    use Kind::{Any, Date, Float4, Float8, Int2, Int4, Int8, Interval, List, Numeric, Text, Time, Timestamp, Timestamptz, Unknown};
+    use Kind::{
+        Any, Date, Float4, Float8, Int2, Int4, Int8, Interval, List, Numeric, Text, Time, Timestamp, Timestamptz,
+        Unknown,
+    };
     Some(match (given, wanted) {
         (given, wanted) if given == wanted => 0,
         (Unknown, Text) => 0,
@@ -227,7 +223,12 @@ pub(super) fn functions(meanings: &[&[Meaning]]) -> Vec<Arc<ScalarUDF>> {
         .map(|(name, volatile, overloads)| {
             let volatility = if volatile { Volatility::Volatile } else { Volatility::Stable };
             let operator = super::operators::written(&name);
-            Arc::new(ScalarUDF::from(Function { name, signature: Signature::user_defined(volatility), overloads, operator }))
+            Arc::new(ScalarUDF::from(Function {
+                name,
+                signature: Signature::user_defined(volatility),
+                overloads,
+                operator,
+            }))
         })
         .collect()
 }
@@ -240,7 +241,9 @@ impl Function {
             let given: Vec<String> = given.iter().map(ToString::to_string).collect();
             let forms: Vec<&str> = self.overloads.iter().map(|overload| overload.text).collect();
             match self.operator {
-                Some(operator) => DataFusionError::Plan(format!("there is no operator {}", given.join(&format!(" {operator} ")))),
+                Some(operator) => {
+                    DataFusionError::Plan(format!("there is no operator {}", given.join(&format!(" {operator} "))))
+                }
                 None => DataFusionError::Plan(format!(
                     "there is no function {}({}). There is {}",
                     self.name,
@@ -262,8 +265,7 @@ impl ScalarUDFImpl for Function {
     }
 
     fn schema_name(&self, arguments: &[Expr]) -> Result<String> {
-        let names: Vec<String> =
-            arguments.iter().map(|argument| argument.schema_name().to_string()).collect();
+        let names: Vec<String> = arguments.iter().map(|argument| argument.schema_name().to_string()).collect();
         Ok(match self.operator {
             Some(operator) => names.join(&format!(" {operator} ")),
             None => format!("{}({})", self.name, names.join(",")),

@@ -56,15 +56,19 @@ impl Pattern {
         let plain = syntax::Config::new().dot_matches_new_line(true).case_insensitive(insensitive);
         let limit = Regex::config().nfa_size_limit(Some(PATTERN_BYTES_MAX));
         let build = |pattern: &str| {
-            Regex::builder().configure(limit.clone()).syntax(plain).build(pattern).map_err(|error| match error.syntax_error() {
-                Some(syntax) => wrong(syntax),
-                None => wrong(&error),
+            Regex::builder().configure(limit.clone()).syntax(plain).build(pattern).map_err(|error| {
+                match error.syntax_error() {
+                    Some(syntax) => wrong(syntax),
+                    None => wrong(&error),
+                }
             })
         };
         let first = build(&translated.pattern)?;
         let whole = build(&format!("^(?:{})$", translated.pattern))?;
-        let config = DFA::config().match_kind(MatchKind::All).unicode_word_boundary(true).skip_cache_capacity_check(true);
-        let ends = DFA::builder().configure(config).syntax(plain).build(&translated.pattern).map_err(|error| wrong(&error))?;
+        let config =
+            DFA::config().match_kind(MatchKind::All).unicode_word_boundary(true).skip_cache_capacity_check(true);
+        let ends =
+            DFA::builder().configure(config).syntax(plain).build(&translated.pattern).map_err(|error| wrong(&error))?;
         let cache = Mutex::new(ends.create_cache());
         let groups = first.captures_len().saturating_sub(1);
         Ok(Self { first, whole, ends, cache, shortest: translated.shortest, global, groups })
@@ -92,7 +96,9 @@ impl Pattern {
             Err(_) => return Err("a word boundary beside letters beyond ASCII is not supported".to_owned()),
         };
         if end == found.end() {
-            return Ok(Some((0..=self.groups).map(|group| captures.get_group(group).map(|span| (span.start, span.end))).collect()));
+            return Ok(Some(
+                (0..=self.groups).map(|group| captures.get_group(group).map(|span| (span.start, span.end))).collect(),
+            ));
         }
         // Another than the first alternative is longer: the groups are those of that one.
         let part = text.get(start..end).unwrap_or_default();
@@ -181,7 +187,8 @@ pub(super) fn translate(text: &str, insensitive: &mut bool) -> Result<Translated
             }
             '*' | '+' | '?' => {
                 pattern.push(character);
-                quantified(&mut characters, &mut pattern, &mut greedy, &mut lazy).map_err(|()| wrong("quantifier operand invalid"))?;
+                quantified(&mut characters, &mut pattern, &mut greedy, &mut lazy)
+                    .map_err(|()| wrong("quantifier operand invalid"))?;
             }
             '{' if characters.peek().is_some_and(char::is_ascii_digit) => {
                 let mut bounds = String::new();
@@ -205,7 +212,8 @@ pub(super) fn translate(text: &str, insensitive: &mut bool) -> Result<Translated
                         characters.next();
                     }
                 } else {
-                    quantified(&mut characters, &mut pattern, &mut greedy, &mut lazy).map_err(|()| wrong("quantifier operand invalid"))?;
+                    quantified(&mut characters, &mut pattern, &mut greedy, &mut lazy)
+                        .map_err(|()| wrong("quantifier operand invalid"))?;
                 }
             }
             '{' | '}' | ']' => {
@@ -223,7 +231,12 @@ pub(super) fn translate(text: &str, insensitive: &mut bool) -> Result<Translated
 
 type Characters<'a> = std::iter::Peekable<std::str::Chars<'a>>;
 
-fn quantified(characters: &mut Characters<'_>, pattern: &mut String, greedy: &mut bool, lazy: &mut bool) -> Result<(), ()> {
+fn quantified(
+    characters: &mut Characters<'_>,
+    pattern: &mut String,
+    greedy: &mut bool,
+    lazy: &mut bool,
+) -> Result<(), ()> {
     if characters.peek() == Some(&'?') {
         characters.next();
         pattern.push('?');
@@ -352,7 +365,9 @@ pub(super) fn similar(pattern: &str, escape: Option<char>) -> Result<String, Str
     let mut in_bracket = false;
     while let Some(character) = characters.next() {
         if Some(character) == escape {
-            let Some(literal) = characters.next() else { return Err("invalid escape string at the pattern's end".to_owned()) };
+            let Some(literal) = characters.next() else {
+                return Err("invalid escape string at the pattern's end".to_owned());
+            };
             if literal == '"' {
                 return Err("SQL regular expression separators are not supported".to_owned());
             }

@@ -26,8 +26,12 @@ const SETS: [&str; 10] = [
 ];
 
 /// PostgreSQL's names of aggregates that DataFusion has under another.
-const RENAMED: [(&str, &str); 4] =
-    [("every", "bool_and"), ("variance", "var_samp"), ("regexp_split_to_table", "regexp_split_to_array"), ("string_to_table", "string_to_array")];
+const RENAMED: [(&str, &str); 4] = [
+    ("every", "bool_and"),
+    ("variance", "var_samp"),
+    ("regexp_split_to_table", "regexp_split_to_array"),
+    ("string_to_table", "string_to_array"),
+];
 
 /// Rewrites a statement in place.
 pub(crate) fn rewrite(statement: &mut Statement) -> Result<(), QueryError> {
@@ -108,7 +112,8 @@ fn plain_name(name: &ObjectName) -> Option<String> {
         [schema, one] if schema.to_string().eq_ignore_ascii_case("pg_catalog") => one,
         _ => return None,
     };
-    last.as_ident().map(|ident| if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() })
+    last.as_ident()
+        .map(|ident| if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() })
 }
 
 /// `regexp_split_to_table` by the name of the function that gives an array.
@@ -125,7 +130,9 @@ fn table(factor: &mut TableFactor) {
         TableFactor::Table { name, args: Some(arguments), alias, with_ordinality: false, .. } => {
             (name.clone(), arguments.args.clone(), alias.clone(), false)
         }
-        TableFactor::Function { name, args, alias, lateral, .. } => (name.clone(), args.clone(), alias.clone(), *lateral),
+        TableFactor::Function { name, args, alias, lateral, .. } => {
+            (name.clone(), args.clone(), alias.clone(), *lateral)
+        }
         _ => return,
     };
     let Some(plain) = plain_name(&name).filter(|plain| SETS.contains(&plain.as_str())) else { return };
@@ -175,7 +182,9 @@ const NUMBERS: &str = "zktrail_numbers";
 
 fn is_whole_number(expr: &Expr) -> bool {
     match expr {
-        Expr::Value(value) => matches!(&value.value, Value::Number(digits, _) if digits.bytes().all(|byte| byte.is_ascii_digit())),
+        Expr::Value(value) => {
+            matches!(&value.value, Value::Number(digits, _) if digits.bytes().all(|byte| byte.is_ascii_digit()))
+        }
         Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr } => is_whole_number(expr),
         _ => false,
     }
@@ -221,10 +230,7 @@ fn expression(expr: &mut Expr) -> ControlFlow<String> {
             }
             let similar = call("zktrail_similar", arguments);
             *expr = match negated {
-                true => Expr::UnaryOp {
-                    op: UnaryOperator::Not,
-                    expr: Box::new(Expr::Nested(Box::new(similar))),
-                },
+                true => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(Expr::Nested(Box::new(similar))) },
                 false => similar,
             };
         }
@@ -238,7 +244,9 @@ fn expression(expr: &mut Expr) -> ControlFlow<String> {
             if name.as_deref().is_some_and(|name| matches!(name, "every" | "variance")) {
                 array_form(function);
             }
-            if name.as_deref().is_some_and(|name| matches!(name, "mode" | "percentile_disc")) && !function.within_group.is_empty() {
+            if name.as_deref().is_some_and(|name| matches!(name, "mode" | "percentile_disc"))
+                && !function.within_group.is_empty()
+            {
                 return ControlFlow::Break(format!("{} WITHIN GROUP is not supported", name.unwrap_or_default()));
             }
         }
@@ -249,7 +257,10 @@ fn expression(expr: &mut Expr) -> ControlFlow<String> {
 
 /// A literal interval by PostgreSQL's syntax; `INTERVAL '1' DAY` too.
 fn interval_cast(interval: &Interval) -> Option<Expr> {
-    if interval.leading_precision.is_some() || interval.last_field.is_some() || interval.fractional_seconds_precision.is_some() {
+    if interval.leading_precision.is_some()
+        || interval.last_field.is_some()
+        || interval.fractional_seconds_precision.is_some()
+    {
         return None;
     }
     let Expr::Value(value) = interval.value.as_ref() else { return None };

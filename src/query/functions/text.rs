@@ -84,10 +84,11 @@ pub(super) const MEANINGS: &[Meaning] = &[
     meaning("reverse(text) text", |_, a| Ok(Value::Text(a[0].str()?.chars().rev().collect()))),
     meaning("translate(text, text, text) text", |_, a| {
         let (from, to): (Vec<char>, Vec<char>) = (a[1].str()?.chars().collect(), a[2].str()?.chars().collect());
-        let translated = a[0].str()?.chars().filter_map(|character| match from.iter().position(|from| *from == character) {
-            Some(at) => to.get(at).copied(),
-            None => Some(character),
-        });
+        let translated =
+            a[0].str()?.chars().filter_map(|character| match from.iter().position(|from| *from == character) {
+                Some(at) => to.get(at).copied(),
+                None => Some(character),
+            });
         Ok(Value::Text(translated.collect()))
     }),
     meaning("split_part(text, text, int) text", |_, a| {
@@ -146,7 +147,9 @@ pub(super) const MEANINGS: &[Meaning] = &[
     meaning("decode(text, text) bytea", |_, a| decode(a[0].str()?, a[1].str()?)),
     // zktrail's own, told from PostgreSQL's by the type of its second argument.
     meaning("decode(text, bytea) json", |_, a| {
-        let json = std::str::from_utf8(a[1].bytes()?).ok().filter(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok());
+        let json = std::str::from_utf8(a[1].bytes()?)
+            .ok()
+            .filter(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok());
         Ok(json.map_or(Value::Null, Value::text))
     }),
     meaning("convert_from(bytea, text) text", |_, a| {
@@ -161,8 +164,9 @@ pub(super) const MEANINGS: &[Meaning] = &[
     meaning("get_byte(bytea, int) int", |_, a| {
         let (bytes, at) = (a[0].bytes()?, a[1].int()?);
         let byte = usize::try_from(at).ok().and_then(|at| bytes.get(at));
-        byte.map(|byte| Value::Int((*byte).into()))
-            .ok_or_else(|| format!("index {at} out of valid range, 0..{}", i64::try_from(bytes.len()).unwrap_or(i64::MAX) - 1))
+        byte.map(|byte| Value::Int((*byte).into())).ok_or_else(|| {
+            format!("index {at} out of valid range, 0..{}", i64::try_from(bytes.len()).unwrap_or(i64::MAX) - 1)
+        })
     }),
     meaning("regexp_like(text, text) boolean", regexp_like),
     meaning("regexp_like(text, text, text) boolean", regexp_like),
@@ -200,7 +204,9 @@ pub(super) const MEANINGS: &[Meaning] = &[
         }
         regexp_replace(context, a, 1, None, flags)
     }),
-    meaning("regexp_replace(text, text, text, int) text", |context, a| regexp_replace(context, a, a[3].int()?, Some(1), "")),
+    meaning("regexp_replace(text, text, text, int) text", |context, a| {
+        regexp_replace(context, a, a[3].int()?, Some(1), "")
+    }),
     meaning("regexp_replace(text, text, text, int, int) text", |context, a| {
         regexp_replace(context, a, a[3].int()?, Some(a[4].int()?), "")
     }),
@@ -382,22 +388,166 @@ fn format(context: &Context, a: &[Value]) -> Answer {
 
 /// Words that PostgreSQL would not take as a name without quotes.
 const RESERVED: [&str; 98] = [
-    "all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric", "authorization", "between",
-    "bigint", "binary", "bit", "boolean", "both", "case", "cast", "char", "character", "check", "coalesce", "collate",
-    "column", "concurrently", "constraint", "create", "cross", "current_date", "current_role", "current_time",
-    "current_timestamp", "current_user", "dec", "decimal", "default", "deferrable", "desc", "distinct", "do", "else",
-    "end", "except", "exists", "extract", "false", "fetch", "float", "for", "foreign", "freeze", "from", "full",
-    "grant", "group", "having", "ilike", "in", "initially", "inner", "int", "integer", "intersect", "interval", "into",
-    "is", "join", "lateral", "leading", "left", "like", "limit", "natural", "not", "null", "numeric", "offset", "on",
-    "only", "or", "order", "outer", "primary", "references", "right", "row", "select", "table", "then", "time",
-    "timestamp", "to", "true", "union", "unique", "user", "using", "when",
+    "all",
+    "analyse",
+    "analyze",
+    "and",
+    "any",
+    "array",
+    "as",
+    "asc",
+    "asymmetric",
+    "authorization",
+    "between",
+    "bigint",
+    "binary",
+    "bit",
+    "boolean",
+    "both",
+    "case",
+    "cast",
+    "char",
+    "character",
+    "check",
+    "coalesce",
+    "collate",
+    "column",
+    "concurrently",
+    "constraint",
+    "create",
+    "cross",
+    "current_date",
+    "current_role",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "dec",
+    "decimal",
+    "default",
+    "deferrable",
+    "desc",
+    "distinct",
+    "do",
+    "else",
+    "end",
+    "except",
+    "exists",
+    "extract",
+    "false",
+    "fetch",
+    "float",
+    "for",
+    "foreign",
+    "freeze",
+    "from",
+    "full",
+    "grant",
+    "group",
+    "having",
+    "ilike",
+    "in",
+    "initially",
+    "inner",
+    "int",
+    "integer",
+    "intersect",
+    "interval",
+    "into",
+    "is",
+    "join",
+    "lateral",
+    "leading",
+    "left",
+    "like",
+    "limit",
+    "natural",
+    "not",
+    "null",
+    "numeric",
+    "offset",
+    "on",
+    "only",
+    "or",
+    "order",
+    "outer",
+    "primary",
+    "references",
+    "right",
+    "row",
+    "select",
+    "table",
+    "then",
+    "time",
+    "timestamp",
+    "to",
+    "true",
+    "union",
+    "unique",
+    "user",
+    "using",
+    "when",
 ];
 
 fn quote_ident(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
         && !RESERVED.contains(&name)
-        && !matches!(name, "where" | "with" | "window" | "values" | "varchar" | "trim" | "substring" | "position" | "overlay" | "trailing" | "verbose" | "variadic" | "some" | "symmetric" | "similar" | "smallint" | "real" | "returning" | "session_user" | "setof" | "tablesample" | "treat" | "nullif" | "none" | "national" | "nchar" | "normalize" | "notnull" | "isnull" | "placing" | "precision" | "out" | "inout" | "localtime" | "localtimestamp" | "greatest" | "least" | "grouping" | "overlaps" | "current_catalog" | "current_schema" | "collation" | "xmlattributes" | "xmlconcat" | "xmlelement" | "xmlexists" | "xmlforest" | "xmlnamespaces" | "xmlparse" | "xmlpi" | "xmlroot" | "xmlserialize" | "xmltable");
+        && !matches!(
+            name,
+            "where"
+                | "with"
+                | "window"
+                | "values"
+                | "varchar"
+                | "trim"
+                | "substring"
+                | "position"
+                | "overlay"
+                | "trailing"
+                | "verbose"
+                | "variadic"
+                | "some"
+                | "symmetric"
+                | "similar"
+                | "smallint"
+                | "real"
+                | "returning"
+                | "session_user"
+                | "setof"
+                | "tablesample"
+                | "treat"
+                | "nullif"
+                | "none"
+                | "national"
+                | "nchar"
+                | "normalize"
+                | "notnull"
+                | "isnull"
+                | "placing"
+                | "precision"
+                | "out"
+                | "inout"
+                | "localtime"
+                | "localtimestamp"
+                | "greatest"
+                | "least"
+                | "grouping"
+                | "overlaps"
+                | "current_catalog"
+                | "current_schema"
+                | "collation"
+                | "xmlattributes"
+                | "xmlconcat"
+                | "xmlelement"
+                | "xmlexists"
+                | "xmlforest"
+                | "xmlnamespaces"
+                | "xmlparse"
+                | "xmlpi"
+                | "xmlroot"
+                | "xmlserialize"
+                | "xmltable"
+        );
     if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 

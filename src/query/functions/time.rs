@@ -53,6 +53,7 @@ pub(super) fn at(date: NaiveDate, micros_of_day: i64) -> Result<i64, String> {
 }
 
 pub(super) fn ymd(year: i64, month: i64, day: i64) -> Option<NaiveDate> {
-    let date = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, u32::try_from(month).ok()?, u32::try_from(day).ok()?)?;
+    let date =
+        NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, u32::try_from(month).ok()?, u32::try_from(day).ok()?)?;
     Some(date).filter(|date| date.year() >= 1)
 }

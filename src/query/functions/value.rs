@@ -108,10 +108,9 @@ impl Kind {
             DataType::Int64 | DataType::UInt32 | DataType::UInt64 => Self::Int8,
             DataType::Float16 | DataType::Float32 => Self::Float4,
             DataType::Float64 => Self::Float8,
-            DataType::Decimal32(..)
-            | DataType::Decimal64(..)
-            | DataType::Decimal128(..)
-            | DataType::Decimal256(..) => Self::Numeric,
+            DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) | DataType::Decimal256(..) => {
+                Self::Numeric
+            }
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Self::Text,
             DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
                 Self::Bytea
@@ -322,9 +321,7 @@ pub(super) fn read(array: &dyn Array, row: usize) -> Answer {
         DataType::Time32(TimeUnit::Second) => {
             Value::Time(i64::from(array.as_primitive::<Time32SecondType>().value(row)) * 1_000_000)
         }
-        DataType::Time32(_) => {
-            Value::Time(i64::from(array.as_primitive::<Time32MillisecondType>().value(row)) * 1_000)
-        }
+        DataType::Time32(_) => Value::Time(i64::from(array.as_primitive::<Time32MillisecondType>().value(row)) * 1_000),
         DataType::Time64(TimeUnit::Microsecond) => {
             Value::Time(array.as_primitive::<Time64MicrosecondType>().value(row))
         }
@@ -454,8 +451,7 @@ pub(super) fn build(data_type: &DataType, values: Vec<Value>) -> Result<ArrayRef
 /// The digits of a numeric at a scale, rounded half away from zero.
 pub(super) fn decimal(value: &BigDecimal, scale: i8) -> Result<i128, String> {
     let (digits, _) = value.with_scale_round(i64::from(scale), RoundingMode::HalfUp).into_bigint_and_exponent();
-    digits
-        .to_i128()
-        .filter(|digits| digits.unsigned_abs() < 10_u128.pow(u32::from(NUMERIC_DIGITS_MAX)))
-        .ok_or_else(|| format!("numeric field overflow: {NUMERIC_DIGITS_MAX} digits are kept, {scale} of them behind the point"))
+    digits.to_i128().filter(|digits| digits.unsigned_abs() < 10_u128.pow(u32::from(NUMERIC_DIGITS_MAX))).ok_or_else(
+        || format!("numeric field overflow: {NUMERIC_DIGITS_MAX} digits are kept, {scale} of them behind the point"),
+    )
 }

@@ -1,9 +1,9 @@
 use std::io::Read;
 
-use axum::Extension;
-use axum::body::{Body, Bytes};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use axum::Extension;
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -234,7 +234,9 @@ impl Encoder {
             Form::Arrow => Self::Arrow(arrow()?),
             Form::FramedArrow => Self::FramedArrow(arrow()?),
             Form::Parquet => Self::Parquet(Box::new(ParquetEncoder::new(schema).map_err(|error| {
-                QueryError::Sql(format!("this answer is nothing that Parquet can hold: {error}. Cast it, as in CAST(… AS text)"))
+                QueryError::Sql(format!(
+                    "this answer is nothing that Parquet can hold: {error}. Cast it, as in CAST(… AS text)"
+                ))
             })?)),
         })
     }

@@ -55,7 +55,11 @@ pub(super) struct Streams {
 
 impl Default for Streams {
     fn default() -> Self {
-        Self { permits: Arc::new(Semaphore::new(STREAMS_MAX)), patience: PATIENCE, stopped: Arc::new(watch::Sender::new(false)) }
+        Self {
+            permits: Arc::new(Semaphore::new(STREAMS_MAX)),
+            patience: PATIENCE,
+            stopped: Arc::new(watch::Sender::new(false)),
+        }
     }
 }
 
@@ -101,7 +105,9 @@ impl Asked {
                 }
                 "cursor" => asked.cursor = Some(value.parse().map_err(|error| format!("cursor {error}"))?),
                 other => {
-                    return Err(format!("there is no parameter {other:?}: there are path, kind, cluster, values, since and cursor"));
+                    return Err(format!(
+                        "there is no parameter {other:?}: there are path, kind, cluster, values, since and cursor"
+                    ));
                 }
             }
         }
@@ -144,7 +150,8 @@ pub(super) async fn stream(
     let line = state.access_log.query(&caller, &format!("GET /changes/stream?{query}"));
     let history = History { session: state.engine.session(caller.access.clone()), handle: Handle::current() };
     // Where it begins is settled before the status goes out, so that what is wrong has one of its own.
-    let begun = tokio::task::spawn_blocking(move || begin(&history, &asked).map(|cursor| (history, asked, cursor))).await;
+    let begun =
+        tokio::task::spawn_blocking(move || begin(&history, &asked).map(|cursor| (history, asked, cursor))).await;
     let (history, asked, cursor) = match begun {
         Ok(Ok(begun)) => begun,
         Ok(Err(error)) => {

@@ -141,16 +141,20 @@ async fn a_limit_is_a_status_or_a_cut_never_a_whole_answer() {
     let limited = ask(tight, post_request("/sql", "", "SELECT * FROM generate_series(1, 11)")).await;
     assert!(status(&limited) == 422 && limited.contains("rows_max"), "{limited}");
     // After: no end to the array, no last chunk.
-    let cut =
-        ask(address, post_request("/sql", "", "SELECT generate_series, 'a long text' AS t FROM generate_series(1, 400000)"))
-            .await;
+    let cut = ask(
+        address,
+        post_request("/sql", "", "SELECT generate_series, 'a long text' AS t FROM generate_series(1, 400000)"),
+    )
+    .await;
     assert_eq!(status(&cut), 200);
     assert!(cut.len() > 1 << 20 && !cut.ends_with("0\r\n\r\n") && !cut.contains("}]"), "{}", &cut[cut.len() - 100..]);
     // The form of our own command line says why.
     let accept = format!("Accept: {FRAMED_ARROW}\r\n");
-    let framed =
-        ask(address, post_request("/sql", &accept, "SELECT generate_series, 'a long text' AS t FROM generate_series(1, 400000)"))
-            .await;
+    let framed = ask(
+        address,
+        post_request("/sql", &accept, "SELECT generate_series, 'a long text' AS t FROM generate_series(1, 400000)"),
+    )
+    .await;
     assert!(framed.contains("query stopped at 300000 rows"));
 }
 

@@ -10,14 +10,12 @@ use datafusion::common::ScalarValue;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Array, ArrayElemTypeDef, CastKind, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr,
-    Statement as Ast, TableFactor, TimezoneInfo, Value, VisitMut, VisitorMut,
+    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, Query,
+    SelectItem, SetExpr, Statement as Ast, TableFactor, TimezoneInfo, Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
-use datafusion_pg_catalog::sql::rules::{
-    SqlStatementRewriteRule, StripCallableQualifier,
-};
+use datafusion_pg_catalog::sql::rules::{SqlStatementRewriteRule, StripCallableQualifier};
 use pgwire::api::Type;
 
 use super::command::{Piece, Place};
@@ -35,7 +33,8 @@ pub(super) fn parse(piece: &Piece) -> Result<Statement, PgError> {
     };
     let mut statement = if piece.looks_around() && piece.tag() == "SELECT" {
         let parser = LOOKING_AROUND.get_or_init(PostgresCompatibilityParser::new);
-        let mut statements = parser.parse(&functions_by_name(&piece.text)).map_err(|error| wrong(&error.to_string()))?;
+        let mut statements =
+            parser.parse(&functions_by_name(&piece.text)).map_err(|error| wrong(&error.to_string()))?;
         match (statements.pop(), statements.is_empty()) {
             (Some(statement), true) => Statement::Statement(Box::new(statement)),
             _ => return Err(PgError::new("42601", "this is not one statement")),
@@ -102,12 +101,15 @@ impl VisitorMut for Words {
                 }
             }
             // Functions that are called without parentheses.
-            Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("current_schema") => {
+            Expr::Identifier(name)
+                if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("current_schema") =>
+            {
                 *expr = call("current_schema", Vec::new());
             }
             Expr::Function(function) if function.args == FunctionArguments::None => {
                 let name = function.name.to_string().to_ascii_lowercase();
-                if ["current_user", "session_user", "user", "current_role", "current_catalog"].contains(&name.as_str()) {
+                if ["current_user", "session_user", "user", "current_role", "current_catalog"].contains(&name.as_str())
+                {
                     *expr = call(&name, Vec::new());
                 }
             }
@@ -117,7 +119,8 @@ impl VisitorMut for Words {
                     && let Value::SingleQuotedString(elements) = &value.value
                     && let Some(elements) = super::parameters::array_elements(elements)
                 {
-                    let elements = elements.into_iter().map(|element| element.map_or_else(null, |element| text(&element)));
+                    let elements =
+                        elements.into_iter().map(|element| element.map_or_else(null, |element| text(&element)));
                     **right = Expr::Array(Array { elem: elements.collect(), named: true });
                 }
             }
@@ -196,7 +199,14 @@ impl VisitorMut for Words {
 
 /// Tables of the catalog that are empty here.
 const EMPTY: [&str; 9] = [
-    "pg_attrdef", "pg_sequence", "pg_inherits", "pg_constraint", "pg_index", "pg_policy", "pg_trigger", "pg_enum",
+    "pg_attrdef",
+    "pg_sequence",
+    "pg_inherits",
+    "pg_constraint",
+    "pg_index",
+    "pg_policy",
+    "pg_trigger",
+    "pg_enum",
     "pg_partitioned_table",
 ];
 
@@ -666,15 +676,17 @@ mod tests {
 
     #[test]
     fn columns_are_named_as_postgresql_names_them() {
-        assert_eq!(names("SELECT path, count(*), max(seq) AS m, 1, 'x'::text, time::date FROM changes", 6), [
-            "-", "count", "-", "?column?", "text", "time"
-        ]);
+        assert_eq!(
+            names("SELECT path, count(*), max(seq) AS m, 1, 'x'::text, time::date FROM changes", 6),
+            ["-", "count", "-", "?column?", "text", "time"]
+        );
         assert_eq!(names("SELECT *, upper(path) FROM changes", 4), ["-", "-", "-", "upper"]);
         assert_eq!(names("VALUES (1, 2)", 2), ["column1", "column2"]);
         assert_eq!(names("SELECT 1 UNION SELECT 2", 1), ["?column?"]);
-        assert_eq!(names("SELECT 1, 1, time, time::text, a.x AS y, b.x AS y", 6), [
-            "?column?", "?column?", "-", "time", "-", "y"
-        ]);
+        assert_eq!(
+            names("SELECT 1, 1, time, time::text, a.x AS y, b.x AS y", 6),
+            ["?column?", "?column?", "-", "time", "-", "y"]
+        );
     }
 
     #[test]
@@ -687,7 +699,10 @@ mod tests {
             shown("SELECT (SELECT adbin FROM pg_catalog.pg_attrdef d WHERE d.adrelid = a.oid) FROM pg_class a"),
             "SELECT NULL FROM pg_catalog.pg_class AS a"
         );
-        assert_eq!(functions_by_name("typinput = 'pg_catalog.array_in'::regproc OR 'x'::regproc"), "typinput = 'array_in' OR 'x'");
+        assert_eq!(
+            functions_by_name("typinput = 'pg_catalog.array_in'::regproc OR 'x'::regproc"),
+            "typinput = 'array_in' OR 'x'"
+        );
     }
 
     #[test]

@@ -12,7 +12,9 @@ pub fn write(groups: &[Group], recorded: &Recorded, verdicts: &[Verdict], ours: 
     let mut notes = String::new();
     let mut wider = String::new();
     let mut at = 0;
-    page.push_str("\n| functions | asked | same | refused by both | refused here |\n| --- | ---: | ---: | ---: | ---: |\n");
+    page.push_str(
+        "\n| functions | asked | same | refused by both | refused here |\n| --- | ---: | ---: | ---: | ---: |\n",
+    );
     for group in groups {
         let end = at + group.expressions.len();
         let asked: Vec<_> = (at..end).filter_map(|at| Some((recorded.answers.get(at)?, verdicts.get(at)?))).collect();

@@ -24,7 +24,9 @@ fn programs() -> Option<PathBuf> {
         .flatten()
         .filter_map(|root| std::fs::read_dir(root.join("usr/lib/postgresql")).ok())
         .flat_map(|versions| versions.flatten().map(|version| version.path().join("bin")))
-        .filter(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file() && folder.join("psql").is_file())
+        .filter(|folder| {
+            folder.join("initdb").is_file() && folder.join("postgres").is_file() && folder.join("psql").is_file()
+        })
         .collect();
     found.sort();
     found.pop()
@@ -82,7 +84,21 @@ impl Server {
 
     fn run(&self, sql: &str) -> Result<String> {
         let mut child = Command::new(self.programs.join("psql"))
-            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", "postgres", "-f", "-", "-h"])
+            .args([
+                "-X",
+                "-q",
+                "-A",
+                "-t",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-U",
+                "postgres",
+                "-d",
+                "postgres",
+                "-f",
+                "-",
+                "-h",
+            ])
             .arg(self.folder.path())
             .env("PGCLIENTENCODING", "UTF8")
             .stdin(Stdio::piped())
@@ -113,7 +129,8 @@ impl Server {
         sql.push_str(") AS v(n, q);");
         let mut answers: Vec<Answer> = serde_json::from_str(&self.run(&sql)?)?;
         answers.remove(0);
-        let functions = self.run("SELECT json_agg(DISTINCT proname) FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace")?;
+        let functions =
+            self.run("SELECT json_agg(DISTINCT proname) FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace")?;
         let version = self.run("SHOW server_version")?;
         let version = version.split_whitespace().next().unwrap_or_default().to_owned();
         Ok(Recorded { version, functions: serde_json::from_str(&functions)?, answers })

@@ -130,7 +130,8 @@ fn parse(format: &str) -> Result<Format, String> {
                     if result.sign != Sign::Plain {
                         return Err("cannot use \"S\" twice or with \"PL\"/\"MI\"/\"SG\"/\"PR\"".to_owned());
                     }
-                    result.sign = if result.before + result.behind == 0 { Sign::AnchoredBefore } else { Sign::AnchoredBehind };
+                    result.sign =
+                        if result.before + result.behind == 0 { Sign::AnchoredBefore } else { Sign::AnchoredBehind };
                 }
                 'L' => return Err("the pattern L is not supported: there is no currency".to_owned()),
                 '"' => {
@@ -144,7 +145,9 @@ fn parse(format: &str) -> Result<Format, String> {
         }
         rest = rest.get(length..).unwrap_or_default();
     }
-    if result.sign == Sign::Brackets && pieces.iter().any(|piece| matches!(piece, Piece::Minus | Piece::Plus | Piece::SignHere)) {
+    if result.sign == Sign::Brackets
+        && pieces.iter().any(|piece| matches!(piece, Piece::Minus | Piece::Plus | Piece::SignHere))
+    {
         return Err("cannot use \"PR\" and \"S\"/\"PL\"/\"MI\"/\"SG\" together".to_owned());
     }
     result.zeros_before = zero_seen_at.map_or(0, |at| result.before - at);
@@ -185,7 +188,9 @@ pub(in crate::query::functions) fn to_char(value: &BigDecimal, format: &str) -> 
         });
     }
     // A number below one shows its zero where no place behind the point would say it.
-    if whole.is_empty() && !overflows && format.behind == 0
+    if whole.is_empty()
+        && !overflows
+        && format.behind == 0
         && let Some(last) = digits.last_mut().filter(|last| **last == ' ')
     {
         *last = '0';
@@ -302,8 +307,19 @@ fn scientific(value: &BigDecimal, digits: &str) -> Result<String, String> {
 
 fn roman(value: &BigDecimal, fill: bool, lower: bool) -> String {
     const NUMERALS: [(i64, &str); 13] = [
-        (1_000, "M"), (900, "CM"), (500, "D"), (400, "CD"), (100, "C"), (90, "XC"), (50, "L"), (40, "XL"), (10, "X"),
-        (9, "IX"), (5, "V"), (4, "IV"), (1, "I"),
+        (1_000, "M"),
+        (900, "CM"),
+        (500, "D"),
+        (400, "CD"),
+        (100, "C"),
+        (90, "XC"),
+        (50, "L"),
+        (40, "XL"),
+        (10, "X"),
+        (9, "IX"),
+        (5, "V"),
+        (4, "IV"),
+        (1, "I"),
     ];
     let number = value.with_scale_round(0, RoundingMode::HalfUp).to_i64().filter(|number| (1..4_000).contains(number));
     let Some(mut number) = number else { return "#".repeat(15) };

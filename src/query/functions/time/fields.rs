@@ -171,9 +171,8 @@ fn of_interval(name: &str, span: Span) -> Option<BigDecimal> {
         "microseconds" => whole(span.micros % MINUTE),
         // A year has 365.25 days here, a month 30.
         "epoch" => {
-            let seconds = years * 31_557_600
-                + i64::from(span.months % 12) * 30 * 86_400
-                + i64::from(span.days) * 86_400;
+            let seconds =
+                years * 31_557_600 + i64::from(span.months % 12) * 30 * 86_400 + i64::from(span.days) * 86_400;
             whole(seconds) + thousandths(span.micros, 6)
         }
         _ => return None,
@@ -270,7 +269,8 @@ pub(in crate::query::functions) fn add(local: i64, span: Span) -> Result<i64, St
     let civil = super::civil(local)?;
     let date = add_months(civil.date(), span.months).ok_or_else(range)?;
     let days = Days::new(u64::from(span.days.unsigned_abs()));
-    let date = if span.days < 0 { date.checked_sub_days(days) } else { date.checked_add_days(days) }.ok_or_else(range)?;
+    let date =
+        if span.days < 0 { date.checked_sub_days(days) } else { date.checked_add_days(days) }.ok_or_else(range)?;
     let moved = super::at(date, super::micros_of_day(civil.time()))?.checked_add(span.micros).ok_or_else(range)?;
     super::civil(moved).map(|_| moved)
 }

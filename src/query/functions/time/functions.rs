@@ -7,9 +7,9 @@ use super::interval::Span;
 use super::scan;
 use super::zone::Zone;
 use super::{DAY, HOUR, MINUTE, SECOND};
+use crate::query::functions::lists::LIST_VALUES_MAX;
 use crate::query::functions::overload::{Context, Meaning, meaning, scaled};
 use crate::query::functions::value::{Answer, Value};
-use crate::query::functions::lists::LIST_VALUES_MAX;
 
 pub(in crate::query::functions) const MEANINGS: &[Meaning] = &[
     meaning("now() timestamptz", |context, _| Ok(Value::Timestamptz(context.now))),
@@ -21,9 +21,7 @@ pub(in crate::query::functions) const MEANINGS: &[Meaning] = &[
     meaning("current_date() date", |context, _| {
         Ok(Value::Date(super::days_of(super::civil(context.zone.local(context.now)?)?.date())))
     }),
-    meaning("localtime() time", |context, _| {
-        Ok(Value::Time(context.zone.local(context.now)?.rem_euclid(DAY)))
-    }),
+    meaning("localtime() time", |context, _| Ok(Value::Time(context.zone.local(context.now)?.rem_euclid(DAY)))),
     scaled("extract(text, date) numeric", extract, extract_scale),
     scaled("extract(text, timestamptz) numeric", extract, extract_scale),
     scaled("extract(text, timestamp) numeric", extract, extract_scale),
@@ -180,7 +178,9 @@ fn offset_of(span: Span) -> Result<Zone, String> {
         return Err("interval time zone must not include months or days".to_owned());
     }
     let seconds = i32::try_from(span.micros / SECOND).map_err(|_| "time zone displacement out of range")?;
-    chrono::FixedOffset::east_opt(seconds).map(Zone::Fixed).ok_or_else(|| "time zone displacement out of range".to_owned())
+    chrono::FixedOffset::east_opt(seconds)
+        .map(Zone::Fixed)
+        .ok_or_else(|| "time zone displacement out of range".to_owned())
 }
 
 fn clock(hour: i64, minute: i64, second: f64) -> Result<i64, String> {
@@ -218,11 +218,7 @@ fn make_interval(_: &Context, a: &[Value]) -> Answer {
     Ok(Value::Interval(Span { months: narrow(months)?, days: narrow(days)?, micros }))
 }
 
-fn series(
-    a: &[Value],
-    step: impl Fn(i64, Span) -> Result<i64, String>,
-    value: fn(i64) -> Value,
-) -> Answer {
+fn series(a: &[Value], step: impl Fn(i64, Span) -> Result<i64, String>, value: fn(i64) -> Value) -> Answer {
     let (from, to, by) = (a[0].micros()?, a[1].micros()?, a[2].interval()?);
     let direction = by.length();
     if direction == 0 {
@@ -244,4 +240,3 @@ fn series(
     }
     Ok(Value::List(values))
 }
-

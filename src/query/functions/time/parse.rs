@@ -6,7 +6,17 @@ use super::zone::{Zone, iso_offset};
 use super::{DAY, HOUR, MINUTE, SECOND};
 
 const MONTHS: [&str; 12] = [
-    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
     "december",
 ];
 const WEEKDAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
@@ -171,7 +181,9 @@ fn half_day(said: &mut Said, half: &str) -> Option<()> {
 }
 
 pub(super) fn month_of(word: &str) -> Option<i64> {
-    let at = MONTHS.iter().position(|month| *month == word || month.get(..3) == Some(word) || (word == "sept" && *month == "september"))?;
+    let at = MONTHS.iter().position(|month| {
+        *month == word || month.get(..3) == Some(word) || (word == "sept" && *month == "september")
+    })?;
     i64::try_from(at + 1).ok()
 }
 

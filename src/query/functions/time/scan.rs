@@ -82,9 +82,9 @@ impl<'a> Cursor<'a> {
 
     /// The first of `words` that the text begins with, in any case.
     fn word(&mut self, name: &str, words: &[&str]) -> Result<usize, String> {
-        let found = words.iter().position(|word| {
-            self.rest.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word))
-        });
+        let found = words
+            .iter()
+            .position(|word| self.rest.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word)));
         let Some(at) = found else {
             let shown: String = self.rest.chars().take_while(|c| !c.is_whitespace()).collect();
             return Err(format!("invalid value \"{shown}\" for \"{name}\""));
@@ -96,11 +96,20 @@ impl<'a> Cursor<'a> {
 }
 
 const LONG_MONTHS: [&str; 12] = [
-    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
     "december",
 ];
-const SHORT_MONTHS: [&str; 12] =
-    ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const SHORT_MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const LONG_DAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
 const SHORT_DAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
@@ -133,7 +142,8 @@ pub(in crate::query::functions) fn scan(text: &str, format: &str) -> Result<Scan
                     continue;
                 }
                 skipped -= 1;
-                let separates = |c: char| c.is_ascii_whitespace() || (c.is_ascii_graphic() && !c.is_ascii_alphanumeric());
+                let separates =
+                    |c: char| c.is_ascii_whitespace() || (c.is_ascii_graphic() && !c.is_ascii_alphanumeric());
                 if cursor.rest.starts_with(separates) {
                     cursor.skip_character();
                     skipped += 1;
@@ -312,7 +322,10 @@ fn completed(year: i64, digits: usize) -> i64 {
 impl Read {
     fn settle(self, text: &str) -> Result<Scanned, String> {
         let range = || format!("date/time field value out of range: \"{text}\"");
-        let has_iso = self.iso_year.is_some() || self.iso_week.is_some() || self.iso_day.is_some() || self.iso_day_of_year.is_some();
+        let has_iso = self.iso_year.is_some()
+            || self.iso_week.is_some()
+            || self.iso_day.is_some()
+            || self.iso_day_of_year.is_some();
         let has_plain = self.year.is_some()
             || self.month.is_some()
             || self.day.is_some()
@@ -368,10 +381,16 @@ impl Read {
     fn plain_date(&self) -> Option<NaiveDate> {
         if let Some(julian) = self.julian {
             let date = NaiveDate::from_epoch_days(i32::try_from(julian - 2_440_588).ok()?)?;
-            return super::ymd(chrono::Datelike::year(&date).into(), chrono::Datelike::month(&date).into(), chrono::Datelike::day(&date).into());
+            return super::ymd(
+                chrono::Datelike::year(&date).into(),
+                chrono::Datelike::month(&date).into(),
+                chrono::Datelike::day(&date).into(),
+            );
         }
         let year = match (self.year, self.century) {
-            (Some(year), Some(century)) if self.year_digits <= 2 => (century - 1) * 100 + year % 100 + if year % 100 == 0 { 100 } else { 0 },
+            (Some(year), Some(century)) if self.year_digits <= 2 => {
+                (century - 1) * 100 + year % 100 + if year % 100 == 0 { 100 } else { 0 }
+            }
             (Some(year), _) => year,
             (None, Some(century)) => (century - 1) * 100 + 1,
             // There is no year 0; PostgreSQL says 1 BC, which is not kept.
@@ -379,7 +398,10 @@ impl Read {
         };
         if let Some(week) = self.week {
             let start = super::ymd(year, 1, 1)?;
-            return (1..=53).contains(&week).then(|| start.checked_add_days(Days::new(u64::try_from((week - 1) * 7).ok()?))).flatten();
+            return (1..=53)
+                .contains(&week)
+                .then(|| start.checked_add_days(Days::new(u64::try_from((week - 1) * 7).ok()?)))
+                .flatten();
         }
         if let Some(day) = self.day_of_year.filter(|_| self.month.is_none()) {
             return NaiveDate::from_yo_opt(i32::try_from(year).ok()?, u32::try_from(day).ok()?).filter(|_| year >= 1);
@@ -396,7 +418,10 @@ impl Read {
         let year = i32::try_from(self.iso_year?).ok().filter(|year| *year >= 1)?;
         if let Some(day) = self.iso_day_of_year {
             let start = NaiveDate::from_isoywd_opt(year, 1, Weekday::Mon)?;
-            return (1..=371).contains(&day).then(|| start.checked_add_days(Days::new(u64::try_from(day - 1).ok()?))).flatten();
+            return (1..=371)
+                .contains(&day)
+                .then(|| start.checked_add_days(Days::new(u64::try_from(day - 1).ok()?)))
+                .flatten();
         }
         let week = u32::try_from(self.iso_week.unwrap_or(1)).ok()?;
         let start = NaiveDate::from_isoywd_opt(year, week, Weekday::Mon)?;

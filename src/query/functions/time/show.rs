@@ -97,4 +97,3 @@ pub(in crate::query::functions) fn interval(span: Span) -> String {
     }
     text
 }
-

@@ -162,9 +162,9 @@ pub(super) fn shared() -> Vec<Arc<ScalarUDF>> {
     let subscripts = DataType::new_list(DataType::Int32, true);
     functions.push(answer(SUBSCRIPTS, 1..=1, subscripts, Volatility::Immutable, |arguments, _| {
         let lists = arguments.first().ok_or_else(|| internal("no argument"))?;
-        let lists = lists.as_list_opt::<i32>().ok_or_else(|| {
-            DataFusionError::Execution("generate_subscripts takes an array".to_owned())
-        })?;
+        let lists = lists
+            .as_list_opt::<i32>()
+            .ok_or_else(|| DataFusionError::Execution("generate_subscripts takes an array".to_owned()))?;
         let counted = lists.iter().map(|list| list.map(|list| (1..).take(list.len()).map(Some)));
         Ok(Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(counted)))
     }));

@@ -158,10 +158,10 @@ impl SessionCatalog {
             ("daticurules", text(None)),
             ("datlocale", text(None)),
             ("datcollversion", text(None)),
-            ("datacl", Arc::new(arrow::array::ListArray::new_null(
-                Arc::new(Field::new_list_field(DataType::Utf8, true)),
-                1,
-            ))),
+            (
+                "datacl",
+                Arc::new(arrow::array::ListArray::new_null(Arc::new(Field::new_list_field(DataType::Utf8, true)), 1)),
+            ),
         ])
     }
 }

@@ -195,8 +195,7 @@ async fn streams_are_counted_and_end_with_the_agent() {
     let mut served = served(view("prod", Vec::new(), &rows(1, 40, 4))).await;
     let address = served.address;
     let clients = blocking(move || {
-        let mut clients: Vec<Client> =
-            (0..STREAMS_MAX).map(|_| Client::open(address, "since=oldest", None)).collect();
+        let mut clients: Vec<Client> = (0..STREAMS_MAX).map(|_| Client::open(address, "since=oldest", None)).collect();
         for client in &mut clients {
             assert_eq!(client.seqs(1), [1]);
         }
