@@ -39,7 +39,7 @@ pub const ALLOWED: &[Known] = &[
     Known {
         clients: &["psql"],
         features: &["parameters.array"],
-        reason: "`'{a,b}'::text[]` is read as one element. Write `IN ('a', 'b')` or `ARRAY['a', 'b']`, or bind an array.",
+        reason: "`'{a,b}'::text[]` is read as one element. Write `IN ('a', 'b')`, or bind an array.",
     },
     Known {
         clients: ALL,
@@ -71,7 +71,7 @@ pub const ALLOWED: &[Known] = &[
     Known {
         clients: &["pandas"],
         features: &["queries.stream", "queries.stream_all"],
-        reason: "`chunksize` over psycopg 3 asks for `pg_cursors`, which is not there. Over psycopg2 it works.",
+        reason: "`chunksize` over psycopg 3 asks for `pg_cursors`, which is not there.",
     },
     Known {
         clients: &["adbc"],
