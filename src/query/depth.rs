@@ -186,10 +186,11 @@ mod tests {
                     .build()
                     .and_then(|mut parser| parser.parse_statements())
                     .expect("it parses");
-                assert!(parsed.clone() == parsed && format!("{parsed:?}").len() > DEPTH_MAX);
+                let written: usize = parsed.iter().map(|statement| statement.to_string().len()).sum();
+                assert!(written > DEPTH_MAX && parsed.clone().len() == 1);
             }
         };
-        let thread = std::thread::Builder::new().stack_size(STACK_BYTES / 4).spawn(walk).expect("a thread");
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES / 2).spawn(walk).expect("a thread");
         thread.join().expect("the stack suffices");
     }
 }

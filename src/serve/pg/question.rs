@@ -697,7 +697,7 @@ mod tests {
         assert_eq!(shown("SELECT pg_catalog.upper(x)"), "SELECT upper(x)");
         assert_eq!(
             shown("SELECT (SELECT adbin FROM pg_catalog.pg_attrdef d WHERE d.adrelid = a.oid) FROM pg_class a"),
-            "SELECT NULL FROM pg_catalog.pg_class AS a"
+            "SELECT NULL FROM pg_catalog.pg_class a"
         );
         assert_eq!(
             functions_by_name("typinput = 'pg_catalog.array_in'::regproc OR 'x'::regproc"),
