@@ -12,3 +12,7 @@ pub mod tls;
 pub mod users;
 
 pub use caller::{Caller, Door};
+
+/// The stack that each thread of a runtime needs which serves the doors: a statement of [`crate::query::DEPTH_MAX`] is
+/// copied and dropped there. Of it only what is used takes memory.
+pub const STACK_BYTES: usize = 32 << 20;

@@ -53,7 +53,10 @@ fn pace(text: &str) -> Result<f64, String> {
 
 pub(super) fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     super::log::start(crate::config::LogConfig { level: LogLevel::Error, format: crate::config::LogFormat::Human });
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(crate::serve::STACK_BYTES)
+        .build()?;
     runtime.block_on(demo(args))
 }
 
