@@ -13,7 +13,7 @@ use super::error::{Fault, QueryError};
 pub const DEPTH_MAX: usize = 500;
 
 /// What every thread needs that handles statements: several times what a statement of [`DEPTH_MAX`] takes of it.
-pub const STACK_BYTES: usize = 32 << 20;
+pub const STACK_BYTES: usize = 64 << 20;
 
 /// Refuses a text whose tree would be too deep.
 pub(super) fn check(sql: &str) -> Result<(), QueryError> {

@@ -20,6 +20,7 @@ use pgwire::api::Type;
 
 use super::command::{Piece, Place};
 use super::error::PgError;
+use crate::query::STACK_BYTES;
 
 /// Parses one statement.
 ///
@@ -28,8 +29,6 @@ pub(super) fn parse(piece: &Piece) -> Result<Statement, PgError> {
     // What is let through may still be deeper than the stack of a thread that serves.
     stacker::maybe_grow(STACK_BYTES, STACK_BYTES, || parse_bounded(piece))
 }
-
-const STACK_BYTES: usize = 32 << 20;
 
 fn parse_bounded(piece: &Piece) -> Result<Statement, PgError> {
     static LOOKING_AROUND: OnceLock<PostgresCompatibilityParser> = OnceLock::new();
