@@ -36,9 +36,10 @@ pub fn check_tokens(tokens: &[Token]) -> Result<(), QueryError> {
     Err(QueryError::Named { fault: Fault::TooComplex, text })
 }
 
-/// One pair of parentheses.
+/// One pair of parentheses, or one CASE … END.
 #[derive(Default)]
 struct Level {
+    is_case: bool,
     /// Operators since the last comma.
     chain: usize,
     /// Set operations and joins, which no comma ends.
@@ -56,10 +57,13 @@ fn deepest(tokens: &[Token]) -> usize {
             Token::Whitespace(_) => continue,
             Token::LParen => levels.push(Level::default()),
             Token::RParen => {
-                if levels.len() > 1
+                while levels.len() > 1
                     && let Some(left) = levels.pop()
                 {
                     depth -= left.chain + left.kept;
+                    if !left.is_case {
+                        break;
+                    }
                 }
             }
             Token::SemiColon => {
@@ -76,6 +80,19 @@ fn deepest(tokens: &[Token]) -> usize {
             }
             Token::Word(word) if word.quote_style.is_none() && previous != Some(&Token::Period) => {
                 match word.value.to_ascii_uppercase().as_str() {
+                    "CASE" => {
+                        levels.push(Level { is_case: true, chain: 1, ..Level::default() });
+                        depth += 1;
+                    }
+                    "END" if level.is_case => {
+                        depth -= level.chain + level.kept;
+                        levels.pop();
+                    }
+                    // Behind an operator it is a name.
+                    "WHEN" | "THEN" | "ELSE" if level.is_case && previous.is_some_and(ends_operand) => {
+                        depth -= level.chain - 1;
+                        level.chain = 1;
+                    }
                     "FROM" => level.in_from = true,
                     "SELECT" => level.in_from = false,
                     "UNION" | "INTERSECT" | "EXCEPT" | "MINUS" | "JOIN" | "APPLY" => {
@@ -84,7 +101,7 @@ fn deepest(tokens: &[Token]) -> usize {
                     }
                     "AND" | "OR" | "NOT" | "XOR" | "DIV" | "LIKE" | "ILIKE" | "RLIKE" | "REGEXP" | "SIMILAR" | "IS"
                     | "ISNULL" | "NOTNULL" | "BETWEEN" | "IN" | "COLLATE" | "AT" | "OVERLAPS" | "MEMBER" | "ANY"
-                    | "ALL" | "OPERATOR" | "MATCH" | "CASE" => {
+                    | "ALL" | "OPERATOR" | "MATCH" => {
                         level.chain += 1;
                         depth += 1;
                     }
@@ -111,6 +128,21 @@ fn deepest(tokens: &[Token]) -> usize {
     deepest
 }
 
+/// Whether an expression can end with this.
+fn ends_operand(token: &Token) -> bool {
+    matches!(
+        token,
+        Token::Word(_)
+            | Token::Number(..)
+            | Token::SingleQuotedString(_)
+            | Token::EscapedStringLiteral(_)
+            | Token::DollarQuotedString(_)
+            | Token::Placeholder(_)
+            | Token::RParen
+            | Token::RBracket
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +166,9 @@ mod tests {
             (format!("SELECT * FROM (VALUES (1){}) t", ", (1)".repeat(long)), false),
             (format!("SELECT 1{}", "; SELECT 1 + 1".repeat(long)), false),
             (format!("SELECT '{}'", "+1".repeat(long)), false),
+            (format!("SELECT CASE{} END", " WHEN x = 1 THEN 2 + 3".repeat(long)), false),
+            (format!("SELECT CASE WHEN true THEN 1{} END", " + else".repeat(long)), true),
+            (format!("SELECT 1{}", " + CASE WHEN true THEN 1".repeat(long)), true),
         ] {
             assert_eq!(check(&sql).is_err(), is_refused, "{sql:.60}");
         }

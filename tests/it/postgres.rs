@@ -290,10 +290,13 @@ async fn postgres_query_ends_with_its_client() -> Result<()> {
     ensure!(ended.is_err_and(|error| code(&error) == "57014") && cancelled?.as_deref() == Some("t"));
     recorded.is_idle().await?;
 
-    // By a client that goes away.
-    let asking = tokio::spawn(async move { client.simple_query(ENDLESS).await.map(|_| ()) });
+    // By a client that goes away: nobody reads its socket any more, and then it is closed.
+    let (gone, connection) = tokio_postgres::connect(&recorded.dsn(), NoTls).await?;
+    let connection = tokio::spawn(connection);
+    let asking = tokio::spawn(async move { gone.simple_query(ENDLESS).await.map(|_| ()) });
     recorded.agent_is_busy().await;
-    asking.abort();
+    connection.abort();
+    ensure!(asking.await?.is_err(), "there is nobody to answer");
     recorded.is_idle().await
 }
 
@@ -335,7 +338,7 @@ async fn postgres_catalog_tells_of_every_table() -> Result<()> {
         let shown = client.prepare(&format!("SELECT * FROM {table}")).await?;
         let listed = client
             .query(
-                "SELECT a.attname, a.atttypid FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
+                "SELECT a.attname, a.atttypid::int8 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
                  WHERE c.relname = $1 AND a.attnum > 0 ORDER BY a.attnum",
                 &[&table],
             )
@@ -346,8 +349,8 @@ async fn postgres_catalog_tells_of_every_table() -> Result<()> {
         for (listed, column) in listed.iter().zip(shown.columns()) {
             let name = listed.get::<_, &str>(0);
             ensure!(name == column.name(), "{table}: {name} and {}", column.name());
-            let of = listed.try_get::<_, u32>(1).or_else(|_| listed.try_get::<_, i32>(1).map(|oid| oid as u32))?;
-            ensure!(of == column.type_().oid(), "{table}.{name}: {of} and {}", column.type_());
+            let of = listed.get::<_, i64>(1);
+            ensure!(of == i64::from(column.type_().oid()), "{table}.{name}: {of} and {}", column.type_());
         }
     }
     for nothing in ["pg_index", "pg_constraint"] {

@@ -4,9 +4,9 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    Interval, ObjectName, Query, Select, SelectItem, SetExpr, Statement as Ast, TableAlias, TableFactor,
-    TableWithJoins, UnaryOperator, Value, VisitMut, VisitorMut,
+    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, Interval, ObjectName, Query, Select, SelectItem, SetExpr, Statement as Ast, TableAlias,
+    TableFactor, TableWithJoins, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 
 use crate::query::error::QueryError;
@@ -234,6 +234,29 @@ fn expression(expr: &mut Expr) -> ControlFlow<String> {
                 false => similar,
             };
         }
+        // A minus binds closer than a power.
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } => {
+            if let Expr::BinaryOp { left, op: BinaryOperator::PGExp, right } = inner.as_ref() {
+                let base = Expr::UnaryOp { op: UnaryOperator::Minus, expr: left.clone() };
+                *expr = Expr::BinaryOp { left: Box::new(base), op: BinaryOperator::PGExp, right: right.clone() };
+            }
+        }
+        Expr::AnyOp { left, compare_op, right, .. } if !matches!(right.as_ref(), Expr::Subquery(_)) => {
+            *expr = match (&compare_op, right.as_ref()) {
+                (BinaryOperator::Eq, Expr::Array(array)) => {
+                    Expr::InList { expr: left.clone(), list: array.elem.clone(), negated: false }
+                }
+                _ => quantified(compare_op, "any", left, right)?,
+            };
+        }
+        Expr::AllOp { left, compare_op, right } if !matches!(right.as_ref(), Expr::Subquery(_)) => {
+            *expr = match (&compare_op, right.as_ref()) {
+                (BinaryOperator::NotEq, Expr::Array(array)) => {
+                    Expr::InList { expr: left.clone(), list: array.elem.clone(), negated: true }
+                }
+                _ => quantified(compare_op, "all", left, right)?,
+            };
+        }
         Expr::Interval(interval) => {
             if let Some(cast) = interval_cast(interval) {
                 *expr = cast;
@@ -253,6 +276,24 @@ fn expression(expr: &mut Expr) -> ControlFlow<String> {
         _ => {}
     }
     ControlFlow::Continue(())
+}
+
+/// `x < ALL (array)` as a call.
+fn quantified(op: &BinaryOperator, how: &str, left: &Expr, right: &Expr) -> ControlFlow<String, Expr> {
+    let compares = [
+        BinaryOperator::Eq,
+        BinaryOperator::NotEq,
+        BinaryOperator::Lt,
+        BinaryOperator::LtEq,
+        BinaryOperator::Gt,
+        BinaryOperator::GtEq,
+    ];
+    if !compares.contains(op) {
+        return ControlFlow::Break(format!("{op} {} over an array is not supported", how.to_uppercase()));
+    }
+    let text = |text: String| Expr::Value(Value::SingleQuotedString(text).into());
+    let arguments = vec![text(op.to_string()), text(how.to_owned()), left.clone(), right.clone()];
+    ControlFlow::Continue(call("zktrail_quantified", arguments))
 }
 
 /// A literal interval by PostgreSQL's syntax; `INTERVAL '1' DAY` too.

@@ -322,16 +322,16 @@ impl Connection {
                     Err(Stop::Error(error)) => self.fail(&error)?,
                 }
                 self.end_of_statement();
-                return self.ready();
+                self.ready()
             }
             Message::Sync => {
                 self.end_of_statement();
                 self.ready()?;
-                return self.writer.flush().await;
+                self.writer.flush().await
             }
-            Message::Flush => return self.writer.flush().await,
+            Message::Flush => self.writer.flush().await,
             // Left over from a COPY that was never begun.
-            Message::Copy => return Ok(()),
+            Message::Copy => Ok(()),
             message => {
                 let stop = self.extended(message).await;
                 self.entered.backend.end(self.waiting());

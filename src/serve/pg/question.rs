@@ -25,6 +25,13 @@ use super::error::PgError;
 ///
 /// Only what looks around in the catalog is rewritten freely: people's own queries mean what they say, or are refused.
 pub(super) fn parse(piece: &Piece) -> Result<Statement, PgError> {
+    // What is let through may still be deeper than the stack of a thread that serves.
+    stacker::maybe_grow(STACK_BYTES, STACK_BYTES, || parse_bounded(piece))
+}
+
+const STACK_BYTES: usize = 32 << 20;
+
+fn parse_bounded(piece: &Piece) -> Result<Statement, PgError> {
     static LOOKING_AROUND: OnceLock<PostgresCompatibilityParser> = OnceLock::new();
     let wrong = |message: &str| {
         let mut error = PgError::new("42601", message.trim_start_matches("sql parser error: "));
@@ -177,19 +184,14 @@ impl VisitorMut for Words {
                 }
             }
             // Rows of the catalog, gathered: there are none, of whatever clients gather so.
-            Expr::Function(function) if self.looks_around => {
-                if matches!(function.args, FunctionArguments::Subquery(_))
-                    && function.name.to_string().eq_ignore_ascii_case("array")
-                {
-                    let data_type = SqlType::Array(ArrayElemTypeDef::SquareBracket(Box::new(SqlType::Text), None));
-                    *expr = Expr::Cast {
-                        kind: CastKind::Cast,
-                        expr: Box::new(null()),
-                        data_type,
-                        array: false,
-                        format: None,
-                    };
-                }
+            Expr::Function(function)
+                if self.looks_around
+                    && matches!(function.args, FunctionArguments::Subquery(_))
+                    && function.name.to_string().eq_ignore_ascii_case("array") =>
+            {
+                let data_type = SqlType::Array(ArrayElemTypeDef::SquareBracket(Box::new(SqlType::Text), None));
+                *expr =
+                    Expr::Cast { kind: CastKind::Cast, expr: Box::new(null()), data_type, array: false, format: None };
             }
             _ => {}
         }
@@ -313,12 +315,10 @@ fn tell_apart(ast: &mut Ast) {
                     *item = SelectItem::ExprWithAlias { expr, alias };
                 }
             }
-            SelectItem::ExprWithAlias { expr, alias } => {
-                if !taken.insert(alias.value.clone()) {
-                    let alias = Ident::with_quote('"', format!("{SAME_AGAIN}{at}:{}", alias.value));
-                    let expr = std::mem::replace(expr, null());
-                    *item = SelectItem::ExprWithAlias { expr, alias };
-                }
+            SelectItem::ExprWithAlias { expr, alias } if !taken.insert(alias.value.clone()) => {
+                let alias = Ident::with_quote('"', format!("{SAME_AGAIN}{at}:{}", alias.value));
+                let expr = std::mem::replace(expr, null());
+                *item = SelectItem::ExprWithAlias { expr, alias };
             }
             _ => {}
         }

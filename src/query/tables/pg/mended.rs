@@ -44,6 +44,21 @@ impl Mended {
                 LogicalPlanBuilder::scan("pg_class", provider_as_source(class), None)?.project(columns)?.build()?;
             own.insert("pg_class", Arc::new(ViewTable::new(plan, None)));
         }
+        if let Some(namespace) = shared.table("pg_namespace").await? {
+            // The crate has the rights as a text, where clients take an array apart.
+            let columns: Vec<_> = namespace
+                .schema()
+                .fields()
+                .iter()
+                .map(|field| match field.name().as_str() {
+                    "nspacl" => lit(ScalarValue::new_null_list(DataType::Utf8, true, 1)).alias("nspacl"),
+                    name => col(name),
+                })
+                .collect();
+            let source = provider_as_source(namespace);
+            let plan = LogicalPlanBuilder::scan("pg_namespace", source, None)?.project(columns)?.build()?;
+            own.insert("pg_namespace", Arc::new(ViewTable::new(plan, None)));
+        }
         Ok(Self { shared, own })
     }
 }
