@@ -31,17 +31,6 @@ pub const ALLOWED: &[Known] = &[
                  drivers use by themselves, work.",
     },
     Known {
-        clients: &["psql", "psycopg2", "sqlalchemy14"],
-        features: &["parameters.bytea", "parameters.inferred"],
-        reason: "A client that writes bytes into the statement (`'\\x00ff'::bytea`) does not get them: the text is taken as it \
-                 stands. Bind them as a parameter, or compare `encode(data, 'hex')`.",
-    },
-    Known {
-        clients: &["psql"],
-        features: &["parameters.array"],
-        reason: "`'{a,b}'::text[]` is read as one element. Write `IN ('a', 'b')`, or bind an array.",
-    },
-    Known {
         clients: ALL,
         features: &["introspection.regclass"],
         reason: "There is no `to_regclass`; `'changes'::regclass` has no binary form.",
@@ -56,12 +45,6 @@ pub const ALLOWED: &[Known] = &[
         clients: ALL,
         features: &["errors.bad_time"],
         reason: "Text that is no time is refused with 22P02, where PostgreSQL says 22007.",
-    },
-    Known {
-        clients: ALL,
-        features: &["values.time_zone"],
-        reason: "A time cast to text is `2026-11-20T12:12:00+09:00`, where PostgreSQL writes `2026-11-20 12:12:00+09`. Times that \
-                 are not cast are shown as PostgreSQL shows them.",
     },
     Known {
         clients: &["jdbc"],
@@ -87,12 +70,6 @@ pub const ALLOWED: &[Known] = &[
         clients: &["superset"],
         features: &["superset.cancel"],
         reason: "There is no `pg_terminate_backend`: stopping a query in SQL Lab leaves it to its time limit.",
-    },
-    Known {
-        clients: &["superset"],
-        features: &["superset.time_grains"],
-        reason: "The grains of 5 to 30 seconds and minutes multiply an interval by a number, which is not supported. Those of a \
-                 second, minute, hour and longer work.",
     },
 ];
 
