@@ -24,6 +24,7 @@ mod functions;
 pub mod library;
 pub mod parameters;
 mod read_only;
+mod repeated;
 mod shown;
 mod stop;
 pub(crate) mod tables;

@@ -12,4 +12,3 @@ pub mod tls;
 pub mod users;
 
 pub use caller::{Caller, Door};
-

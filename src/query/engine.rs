@@ -31,6 +31,7 @@ use super::error::{Fault, QueryError};
 use super::functions;
 use super::parameters::{self, Parameters};
 use super::read_only;
+use super::repeated;
 use super::stop::{self, Stop};
 use super::tables::{self, PartStatistics, PgFacts, Postgres, Tables};
 use crate::history::error::HistoryError;
@@ -674,7 +675,7 @@ fn base_state(limits: &Limits, spill_dir: &Path, cores: usize) -> Result<Session
         .with_runtime_env(runtime)
         .with_table_factories(HashMap::new())
         .with_file_formats(Vec::new());
-    Ok(amplify::bound(functions::install(builder)).build())
+    Ok(repeated::kept_apart(amplify::bound(functions::install(builder))).build())
 }
 
 mod session;

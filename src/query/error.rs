@@ -225,7 +225,16 @@ fn fault_of(text: &str) -> Fault {
         Fault::Grouping
     } else if text.starts_with("Cannot infer common argument type") || text.starts_with("Cannot coerce") {
         Fault::Type
-    } else if text.contains("Error parsing timestamp") || text.contains("Cannot cast string") {
+    } else if text.contains("division by zero") {
+        Fault::DivisionByZero
+    } else if text.contains("out of range") {
+        Fault::OutOfRange
+    } else if text.contains("there is no function") {
+        Fault::UnknownFunction
+    } else if ["Error parsing timestamp", "Cannot cast string", "invalid input syntax", "invalid value"]
+        .iter()
+        .any(|words| text.contains(words))
+    {
         Fault::Value
     } else {
         Fault::Other

@@ -466,7 +466,7 @@ fn hostile(dice: &mut Dice) -> Vec<u8> {
 fn hostile_statements_break_nothing_and_find_nothing() -> Result<()> {
     // As the agent's own.
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = runtime.worker_threads(2).enable_all().thread_stack_size(zktrail::serve::STACK_BYTES).build()?;
+    let runtime = runtime.worker_threads(2).enable_all().thread_stack_size(zktrail::query::STACK_BYTES).build()?;
     runtime.block_on(async { tokio::spawn(hostile_statements()).await? })
 }
 

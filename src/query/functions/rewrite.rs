@@ -4,9 +4,9 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, Interval, ObjectName, Query, Select, SelectItem, SetExpr, Statement as Ast, TableAlias,
-    TableFactor, TableWithJoins, UnaryOperator, Value, VisitMut, VisitorMut,
+    BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, Query, Select, SelectItem, SetExpr,
+    Statement as Ast, TableAlias, TableFactor, TableWithJoins, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 
 use crate::query::error::QueryError;
@@ -220,6 +220,13 @@ fn call(name: &str, arguments: Vec<Expr>) -> Expr {
 
 fn expression(expr: &mut Expr) -> ControlFlow<String> {
     match expr {
+        Expr::Value(value) => {
+            if let Value::Number(text, _) = &value.value
+                && is_beyond_decimal(text)
+            {
+                *expr = cast(text.clone(), DataType::Double(ExactNumberInfo::None));
+            }
+        }
         Expr::AtTimeZone { timestamp, time_zone } => {
             *expr = call("timezone", vec![(**time_zone).clone(), (**timestamp).clone()]);
         }
@@ -313,11 +320,29 @@ fn interval_cast(interval: &Interval) -> Option<Expr> {
         Some(field) => format!("{text} {field}"),
         None => text,
     };
-    Some(Expr::Cast {
+    Some(cast(text, DataType::Interval { fields: None, precision: None }))
+}
+
+/// A text read as a type.
+fn cast(text: String, data_type: DataType) -> Expr {
+    Expr::Cast {
         kind: CastKind::Cast,
         expr: Box::new(Expr::Value(Value::SingleQuotedString(text).into())),
-        data_type: DataType::Interval { fields: None, precision: None },
+        data_type,
         array: false,
         format: None,
-    })
+    }
 }
+
+/// Whether a number is too great, too small or too long for the decimals that there are; a double bears it.
+fn is_beyond_decimal(text: &str) -> bool {
+    let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let after_point = digits.split_once('.').map_or(0, |(_, after)| after.len() as i64);
+    let count = digits.bytes().filter(u8::is_ascii_digit).count() as i64;
+    let Ok(exponent) = exponent.parse::<i64>() else { return true };
+    let scale = after_point.saturating_sub(exponent);
+    count > DECIMAL_DIGITS_MAX || !(-DECIMAL_DIGITS_MAX..=DECIMAL_DIGITS_MAX).contains(&scale)
+}
+
+/// Of a 256-bit decimal.
+const DECIMAL_DIGITS_MAX: i64 = 76;
