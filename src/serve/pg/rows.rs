@@ -7,7 +7,7 @@ use arrow::array::timezone::Tz;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
-use arrow_pg::datatypes::field_into_pg_type;
+use arrow_pg::datatypes::{PG_CHAR_KEY, PG_OID_ALIAS_KEY, field_into_pg_type};
 use arrow_pg::encoder::{Encoder, encode_value};
 use bytes::{BufMut, BytesMut};
 use chrono::{DateTime, Datelike, Offset, TimeDelta, TimeZone};
@@ -30,7 +30,16 @@ pub(super) fn shown(schema: &Schema, names: &[Option<String>], time_zone: &str) 
         .enumerate()
         .map(|(at, field)| {
             let name = names.get(at).cloned().flatten().unwrap_or_else(|| field.name().clone());
-            Field::new(name, shown_type(field.data_type(), time_zone), true).with_metadata(field.metadata().clone())
+            let data_type = shown_type(field.data_type(), time_zone);
+            let mut metadata = field.metadata().clone();
+            // A cast keeps the marks of what it is a cast of: an oid as a bigint is no oid any more.
+            if data_type != DataType::Int32 {
+                metadata.remove(PG_OID_ALIAS_KEY);
+            }
+            if data_type != DataType::Utf8 {
+                metadata.remove(PG_CHAR_KEY);
+            }
+            Field::new(name, data_type, true).with_metadata(metadata)
         })
         .collect();
     Arc::new(Schema::new(fields))
