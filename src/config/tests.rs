@@ -94,6 +94,7 @@ fn every_flag_is_a_key_and_a_variable() {
         let value = match key.as_str() {
             "ensemble" => "prod=h",
             "http" | "postgres" => "off",
+            "tls_required" => "true",
             "log_level" => "warn",
             "log_format" => "json",
             "free_space_floor" => "7%",
