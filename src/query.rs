@@ -15,6 +15,7 @@
 
 mod access;
 mod amplify;
+mod depth;
 pub mod encode;
 mod engine;
 mod error;
@@ -29,6 +30,7 @@ pub(crate) mod tables;
 pub mod when;
 
 pub use access::{Access, AccessLimits, Values};
+pub use depth::{STACK_BYTES, check_tokens as check_depth};
 pub use engine::{Activity, Described, Engine, Limits, Observer, QueryEvent, QueryStream, Session, Sources};
 pub use error::{ErrorKind, Fault, QueryError};
 pub use parameters::Parameters;

@@ -12,3 +12,4 @@ pub mod tls;
 pub mod users;
 
 pub use caller::{Caller, Door};
+

@@ -121,9 +121,16 @@ fn every_flag_is_a_key_and_a_variable() {
         let (a, b, c) = (format!("{by_file:?}"), format!("{by_variable:?}"), format!("{by_flag:?}"));
         assert_eq!(a, b, "{key}, {is_list}");
         assert_eq!(a, c, "{key}, {is_list}");
-        let expected_failure =
-            ["auth_file", "multi_reads", "subtree_max", "postgres_connections", "query_concurrent", "tls_cert", "tls_key"]
-                .contains(&key.as_str());
+        let expected_failure = [
+            "auth_file",
+            "multi_reads",
+            "subtree_max",
+            "postgres_connections",
+            "query_concurrent",
+            "tls_cert",
+            "tls_key",
+        ]
+        .contains(&key.as_str());
         assert_eq!(by_file.is_err(), expected_failure, "{key}: {a}");
         if key != "ensemble" && !expected_failure {
             assert_ne!(a, format!("{:?}", load(&ensemble, &[("AUTH", "digest:a:b")], &[])), "{key} has no effect");

@@ -85,6 +85,8 @@ pub enum Fault {
     OutOfRange,
     /// A statement that would write.
     ReadOnly,
+    /// A statement that is too deep to be walked.
+    TooComplex,
     /// Proper SQL that is not answered here.
     Unsupported,
     Other,
@@ -213,9 +215,11 @@ fn fault_of(text: &str) -> Fault {
     let is_missing = text.ends_with("' not found");
     if is_missing && (text.starts_with("table '") || text.starts_with("view '")) {
         Fault::UnknownTable
-    } else if text.starts_with("Invalid function '") || is_missing && text.starts_with("table function '") {
-        Fault::UnknownFunction
-    } else if text.contains("failed to match any signature") || text.contains("Failed to coerce arguments") {
+    } else if text.starts_with("Invalid function '")
+        || is_missing && text.starts_with("table function '")
+        || text.contains("failed to match any signature")
+        || text.contains("Failed to coerce arguments")
+    {
         Fault::UnknownFunction
     } else if text.contains("must appear in the GROUP BY") || text.contains("must be part of GROUP BY") {
         Fault::Grouping

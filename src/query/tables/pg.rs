@@ -28,6 +28,9 @@ use self::session::SessionCatalog;
 use super::{CATALOG, Tables};
 use crate::zk::Micros;
 
+type GetSetting = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+type SetSetting = Arc<dyn Fn(&str, &str) -> Result<(), String> + Send + Sync>;
+
 /// What SQL can ask about a session of the PostgreSQL door, and do to it.
 #[derive(Clone)]
 pub struct PgFacts {
@@ -41,9 +44,9 @@ pub struct PgFacts {
     /// When the door was opened.
     pub started: Micros,
     /// `current_setting(name)`.
-    pub setting: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    pub setting: GetSetting,
     /// `set_config(name, value, …)`.
-    pub set: Arc<dyn Fn(&str, &str) -> Result<(), String> + Send + Sync>,
+    pub set: SetSetting,
     pub settings: Arc<dyn Fn() -> Vec<PgSetting> + Send + Sync>,
     /// The sessions that this one may see.
     pub activity: Arc<dyn Fn() -> Vec<PgActivity> + Send + Sync>,

@@ -78,7 +78,7 @@ pub(super) fn read(
             }
             read_text(text, of, &target)
         }
-        Format::Binary => read_binary(bytes, of, &target, time_zone)
+        Format::Binary => read_binary(bytes, of, &target)
             .ok_or_else(|| PgError::new("22P03", format!("incorrect binary data format in bind parameter {number}")))?,
     }
 }
@@ -269,12 +269,7 @@ fn unquoted(element: &str) -> Option<String> {
 }
 
 /// `None` where the bytes are not such a value; an inner error where they are one that cannot be held.
-fn read_binary(
-    mut bytes: &[u8],
-    of: &Type,
-    target: &DataType,
-    time_zone: &str,
-) -> Option<Result<ScalarValue, PgError>> {
+fn read_binary(mut bytes: &[u8], of: &Type, target: &DataType) -> Option<Result<ScalarValue, PgError>> {
     let out_of_range = || PgError::new("22003", format!("a value of type {} is out of range", of.name()));
     let value = match target {
         DataType::Boolean => ScalarValue::Boolean(Some(bytes.try_get_u8().ok()? != 0)),
@@ -350,7 +345,7 @@ fn read_binary(
                     Ok(length) => {
                         let (value, rest) = bytes.split_at_checked(length)?;
                         bytes = rest;
-                        match read_binary(value, &element_type, element.data_type(), time_zone)? {
+                        match read_binary(value, &element_type, element.data_type())? {
                             Ok(value) => value,
                             Err(error) => return Some(Err(error)),
                         }

@@ -2,7 +2,7 @@
 //! engine knows where the two differ. Pure.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
 
@@ -10,23 +10,27 @@ use datafusion::common::ScalarValue;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Array, ArrayElemTypeDef, CastKind, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr,
-    Statement as Ast, TableFactor, TimezoneInfo, Value, VisitMut, VisitorMut,
+    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, Query,
+    SelectItem, SetExpr, Statement as Ast, TableFactor, TimezoneInfo, Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
-use datafusion_pg_catalog::sql::rules::{
-    CurrentUserVariableToSessionUserFunctionCall, SqlStatementRewriteRule, StripCallableQualifier,
-};
+use datafusion_pg_catalog::sql::rules::{SqlStatementRewriteRule, StripCallableQualifier};
 use pgwire::api::Type;
 
 use super::command::{Piece, Place};
 use super::error::PgError;
+use crate::query::STACK_BYTES;
 
 /// Parses one statement.
 ///
 /// Only what looks around in the catalog is rewritten freely: people's own queries mean what they say, or are refused.
 pub(super) fn parse(piece: &Piece) -> Result<Statement, PgError> {
+    // What is let through may still be deeper than the stack of a thread that serves.
+    stacker::maybe_grow(STACK_BYTES, STACK_BYTES, || parse_bounded(piece))
+}
+
+fn parse_bounded(piece: &Piece) -> Result<Statement, PgError> {
     static LOOKING_AROUND: OnceLock<PostgresCompatibilityParser> = OnceLock::new();
     let wrong = |message: &str| {
         let mut error = PgError::new("42601", message.trim_start_matches("sql parser error: "));
@@ -35,7 +39,8 @@ pub(super) fn parse(piece: &Piece) -> Result<Statement, PgError> {
     };
     let mut statement = if piece.looks_around() && piece.tag() == "SELECT" {
         let parser = LOOKING_AROUND.get_or_init(PostgresCompatibilityParser::new);
-        let mut statements = parser.parse(&functions_by_name(&piece.text)).map_err(|error| wrong(&error.to_string()))?;
+        let mut statements =
+            parser.parse(&functions_by_name(&piece.text)).map_err(|error| wrong(&error.to_string()))?;
         match (statements.pop(), statements.is_empty()) {
             (Some(statement), true) => Statement::Statement(Box::new(statement)),
             _ => return Err(PgError::new("42601", "this is not one statement")),
@@ -55,8 +60,7 @@ pub(super) fn parse(piece: &Piece) -> Result<Statement, PgError> {
         }
     };
     if let Some(ast) = inner(&mut statement) {
-        let rules: [&dyn SqlStatementRewriteRule; 2] =
-            [&StripCallableQualifier, &CurrentUserVariableToSessionUserFunctionCall];
+        let rules: [&dyn SqlStatementRewriteRule; 1] = [&StripCallableQualifier];
         for rule in rules {
             let taken = std::mem::replace(
                 ast,
@@ -102,13 +106,27 @@ impl VisitorMut for Words {
                     *escape_char = None;
                 }
             }
+            // Functions that are called without parentheses.
+            Expr::Identifier(name)
+                if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("current_schema") =>
+            {
+                *expr = call("current_schema", Vec::new());
+            }
+            Expr::Function(function) if function.args == FunctionArguments::None => {
+                let name = function.name.to_string().to_ascii_lowercase();
+                if ["current_user", "session_user", "user", "current_role", "current_catalog"].contains(&name.as_str())
+                {
+                    *expr = call(&name, Vec::new());
+                }
+            }
             // An array that is written as a text.
             Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } => {
                 if let Expr::Value(value) = right.as_ref()
                     && let Value::SingleQuotedString(elements) = &value.value
                     && let Some(elements) = super::parameters::array_elements(elements)
                 {
-                    let elements = elements.into_iter().map(|element| element.map_or_else(null, |element| text(&element)));
+                    let elements =
+                        elements.into_iter().map(|element| element.map_or_else(null, |element| text(&element)));
                     **right = Expr::Array(Array { elem: elements.collect(), named: true });
                 }
             }
@@ -165,19 +183,14 @@ impl VisitorMut for Words {
                 }
             }
             // Rows of the catalog, gathered: there are none, of whatever clients gather so.
-            Expr::Function(function) if self.looks_around => {
-                if matches!(function.args, FunctionArguments::Subquery(_))
-                    && function.name.to_string().eq_ignore_ascii_case("array")
-                {
-                    let data_type = SqlType::Array(ArrayElemTypeDef::SquareBracket(Box::new(SqlType::Text), None));
-                    *expr = Expr::Cast {
-                        kind: CastKind::Cast,
-                        expr: Box::new(null()),
-                        data_type,
-                        array: false,
-                        format: None,
-                    };
-                }
+            Expr::Function(function)
+                if self.looks_around
+                    && matches!(function.args, FunctionArguments::Subquery(_))
+                    && function.name.to_string().eq_ignore_ascii_case("array") =>
+            {
+                let data_type = SqlType::Array(ArrayElemTypeDef::SquareBracket(Box::new(SqlType::Text), None));
+                *expr =
+                    Expr::Cast { kind: CastKind::Cast, expr: Box::new(null()), data_type, array: false, format: None };
             }
             _ => {}
         }
@@ -187,7 +200,14 @@ impl VisitorMut for Words {
 
 /// Tables of the catalog that are empty here.
 const EMPTY: [&str; 9] = [
-    "pg_attrdef", "pg_sequence", "pg_inherits", "pg_constraint", "pg_index", "pg_policy", "pg_trigger", "pg_enum",
+    "pg_attrdef",
+    "pg_sequence",
+    "pg_inherits",
+    "pg_constraint",
+    "pg_index",
+    "pg_policy",
+    "pg_trigger",
+    "pg_enum",
     "pg_partitioned_table",
 ];
 
@@ -232,7 +252,7 @@ fn at_most_one(query: &mut Query) {
 }
 
 /// Gives every column of the answer that has no name one that no other has.
-pub(super) fn all_apart(statement: &Statement) -> Statement {
+fn all_apart(statement: &Statement) -> Statement {
     let mut statement = statement.clone();
     if let Some(Ast::Query(query)) = inner(&mut statement)
         && let SetExpr::Select(select) = query.body.as_mut()
@@ -294,12 +314,10 @@ fn tell_apart(ast: &mut Ast) {
                     *item = SelectItem::ExprWithAlias { expr, alias };
                 }
             }
-            SelectItem::ExprWithAlias { expr, alias } => {
-                if !taken.insert(alias.value.clone()) {
-                    let alias = Ident::with_quote('"', format!("{SAME_AGAIN}{at}:{}", alias.value));
-                    let expr = std::mem::replace(expr, null());
-                    *item = SelectItem::ExprWithAlias { expr, alias };
-                }
+            SelectItem::ExprWithAlias { expr, alias } if !taken.insert(alias.value.clone()) => {
+                let alias = Ident::with_quote('"', format!("{SAME_AGAIN}{at}:{}", alias.value));
+                let expr = std::mem::replace(expr, null());
+                *item = SelectItem::ExprWithAlias { expr, alias };
             }
             _ => {}
         }
@@ -351,7 +369,7 @@ fn inner(statement: &mut Statement) -> Option<&mut Ast> {
 }
 
 /// Writes the types that a client has declared into the statement, for where nothing else tells them.
-pub(super) fn with_types(statement: &Statement, types: &[Option<Type>]) -> Statement {
+fn with_types(statement: &Statement, types: &[Option<Type>]) -> Statement {
     let mut statement = statement.clone();
     if let Some(ast) = inner(&mut statement) {
         let _ = VisitMut::visit(ast, &mut Typed { types, limits: Vec::new() });
@@ -419,22 +437,45 @@ fn sql_type(of: &Type) -> Option<SqlType> {
     })
 }
 
-/// The statement with something in place of the parameters of table functions, so that it can be planned without
-/// values; and how many parameters it has.
-pub(super) fn for_describing(statement: &Statement) -> (Statement, usize) {
+/// How a statement has to be put so that it can be planned.
+#[derive(Clone, Copy)]
+pub(super) struct Shaped<'a> {
+    pub(super) types: &'a [Option<Type>],
+    pub(super) typed: bool,
+    pub(super) apart: bool,
+}
+
+impl Shaped<'_> {
+    pub(super) fn attempt(&self, statement: &Statement) -> Statement {
+        let typed = if self.typed { with_types(statement, self.types) } else { statement.clone() };
+        if self.apart { all_apart(&typed) } else { typed }
+    }
+}
+
+/// A statement without the parameters of its table functions, and what there is to say of them.
+pub(super) struct ForDescribing {
+    pub(super) statement: Statement,
+    /// Parameters of the whole statement.
+    pub(super) count: usize,
+    /// The types of those that are cast to one.
+    pub(super) types: BTreeMap<usize, Type>,
+}
+
+/// Puts something in place of the parameters of table functions, so that the statement can be planned without values.
+pub(super) fn for_describing(statement: &Statement) -> ForDescribing {
     let mut statement = statement.clone();
-    let mut arguments = Arguments { values: None, count: 0 };
+    let mut arguments = Arguments { values: None, count: 0, types: BTreeMap::new() };
     if let Some(ast) = inner(&mut statement) {
         let _ = VisitMut::visit(ast, &mut arguments);
     }
-    (statement, arguments.count)
+    ForDescribing { statement, count: arguments.count, types: arguments.types }
 }
 
 /// The statement with its values for the parameters of table functions: these are called as it is planned.
 pub(super) fn with_arguments(statement: &Statement, values: &[ScalarValue]) -> Statement {
     let mut statement = statement.clone();
     if let Some(ast) = inner(&mut statement) {
-        let _ = VisitMut::visit(ast, &mut Arguments { values: Some(values), count: 0 });
+        let _ = VisitMut::visit(ast, &mut Arguments { values: Some(values), count: 0, types: BTreeMap::new() });
     }
     statement
 }
@@ -442,6 +483,7 @@ pub(super) fn with_arguments(statement: &Statement, values: &[ScalarValue]) -> S
 struct Arguments<'a> {
     values: Option<&'a [ScalarValue]>,
     count: usize,
+    types: BTreeMap<usize, Type>,
 }
 
 impl VisitorMut for Arguments<'_> {
@@ -449,7 +491,7 @@ impl VisitorMut for Arguments<'_> {
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
         if let TableFactor::Table { name, args: Some(arguments), .. } = factor {
-            let mut filled = Filled { values: self.values, count: &mut self.count, found: 0 };
+            let mut filled = Filled { values: self.values, count: &mut self.count, types: &mut self.types, found: 0 };
             // Moments come first; what comes after them need not be there.
             let moments = if name.to_string().eq_ignore_ascii_case("tree_diff") { 2 } else { 1 };
             let mut kept = arguments.args.len();
@@ -474,11 +516,29 @@ impl VisitorMut for Arguments<'_> {
 struct Filled<'a> {
     values: Option<&'a [ScalarValue]>,
     count: &'a mut usize,
+    types: &'a mut BTreeMap<usize, Type>,
     found: usize,
 }
 
 impl VisitorMut for Filled<'_> {
     type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Cast { expr, data_type, .. } = expr
+            && let Some(number) = placeholder(expr)
+        {
+            let of = match data_type {
+                SqlType::Timestamp(_, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => Some(Type::TIMESTAMPTZ),
+                SqlType::Timestamp(..) => Some(Type::TIMESTAMP),
+                SqlType::Date => Some(Type::DATE),
+                SqlType::BigInt(_) | SqlType::Int8(_) => Some(Type::INT8),
+                SqlType::Int(_) | SqlType::Integer(_) | SqlType::Int4(_) => Some(Type::INT4),
+                _ => None,
+            };
+            self.types.extend(of.map(|of| (number, of)));
+        }
+        ControlFlow::Continue(())
+    }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if let Some(number) = placeholder(expr) {
@@ -615,15 +675,17 @@ mod tests {
 
     #[test]
     fn columns_are_named_as_postgresql_names_them() {
-        assert_eq!(names("SELECT path, count(*), max(seq) AS m, 1, 'x'::text, time::date FROM changes", 6), [
-            "-", "count", "-", "?column?", "text", "time"
-        ]);
+        assert_eq!(
+            names("SELECT path, count(*), max(seq) AS m, 1, 'x'::text, time::date FROM changes", 6),
+            ["-", "count", "-", "?column?", "text", "time"]
+        );
         assert_eq!(names("SELECT *, upper(path) FROM changes", 4), ["-", "-", "-", "upper"]);
         assert_eq!(names("VALUES (1, 2)", 2), ["column1", "column2"]);
         assert_eq!(names("SELECT 1 UNION SELECT 2", 1), ["?column?"]);
-        assert_eq!(names("SELECT 1, 1, time, time::text, a.x AS y, b.x AS y", 6), [
-            "?column?", "?column?", "-", "time", "-", "y"
-        ]);
+        assert_eq!(
+            names("SELECT 1, 1, time, time::text, a.x AS y, b.x AS y", 6),
+            ["?column?", "?column?", "-", "time", "-", "y"]
+        );
     }
 
     #[test]
@@ -634,9 +696,12 @@ mod tests {
         assert_eq!(shown("SELECT pg_catalog.upper(x)"), "SELECT upper(x)");
         assert_eq!(
             shown("SELECT (SELECT adbin FROM pg_catalog.pg_attrdef d WHERE d.adrelid = a.oid) FROM pg_class a"),
-            "SELECT NULL FROM pg_catalog.pg_class AS a"
+            "SELECT NULL FROM pg_catalog.pg_class a"
         );
-        assert_eq!(functions_by_name("typinput = 'pg_catalog.array_in'::regproc OR 'x'::regproc"), "typinput = 'array_in' OR 'x'");
+        assert_eq!(
+            functions_by_name("typinput = 'pg_catalog.array_in'::regproc OR 'x'::regproc"),
+            "typinput = 'array_in' OR 'x'"
+        );
     }
 
     #[test]

@@ -117,7 +117,11 @@ impl ToSql for Time {
         matches!(*of, Type::TIMESTAMP | Type::TIMESTAMPTZ)
     }
 
-    fn to_sql_checked(&self, of: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+    fn to_sql_checked(
+        &self,
+        of: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
         self.to_sql(of, out)
     }
 }
@@ -242,9 +246,10 @@ impl Rows {
                 encoder.encode_field(&None::<i8>, info).map_err(wrong)?;
             } else if let Some(times) = column.as_primitive_opt::<TimestampMicrosecondType>() {
                 let zone = match field.data_type() {
-                    DataType::Timestamp(_, Some(zone)) => Some(zone.parse::<Tz>().map_err(|error| {
-                        PgError::new("22023", format!("the zone {zone:?}: {error}"))
-                    })?),
+                    DataType::Timestamp(_, Some(zone)) => Some(
+                        zone.parse::<Tz>()
+                            .map_err(|error| PgError::new("22023", format!("the zone {zone:?}: {error}")))?,
+                    ),
                     _ => None,
                 };
                 encoder.encode_field(&Time { micros: times.value(*at), zone }, info).map_err(wrong)?;

@@ -67,15 +67,15 @@ pub fn page(reports: &[(&ClientKind, Report)]) -> String {
 /// The reasons, each once, in the order in which they are written down.
 fn reasons() -> Vec<&'static str> {
     let mut found: Vec<&'static str> = Vec::new();
-    for (_, _, reason) in ALLOWED {
-        if !found.contains(reason) {
-            found.push(reason);
+    for known in ALLOWED {
+        if !found.contains(&known.reason) {
+            found.push(known.reason);
         }
     }
     found
 }
 
 fn reason(client: &str, feature: &str) -> Option<usize> {
-    let (_, _, reason) = ALLOWED.iter().find(|(c, f, _)| *c == client && *f == feature)?;
-    reasons().iter().position(|known| known == reason).map(|at| at + 1)
+    let known = ALLOWED.iter().find(|known| known.is_about(client, feature))?;
+    reasons().iter().position(|reason| *reason == known.reason).map(|at| at + 1)
 }

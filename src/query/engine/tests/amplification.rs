@@ -4,7 +4,8 @@ use super::*;
 
 /// `SELECT t || t` around itself, so often.
 fn doubled(times: usize, with: &str) -> String {
-    let inner = (0..times).fold("SELECT repeat('x', 10000) AS t".to_owned(), |inner, _| format!("SELECT {with} AS t FROM ({inner})"));
+    let inner = (0..times)
+        .fold("SELECT repeat('x', 10000) AS t".to_owned(), |inner, _| format!("SELECT {with} AS t FROM ({inner})"));
     format!("SELECT length(t) FROM ({inner})")
 }
 

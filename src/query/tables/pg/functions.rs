@@ -121,6 +121,7 @@ pub(super) fn shared() -> Vec<Arc<ScalarUDF>> {
         flag("pg_function_is_visible", 1..=1, true),
         flag("pg_operator_is_visible", 1..=1, true),
         flag("pg_opclass_is_visible", 1..=1, true),
+        flag("pg_conversion_is_visible", 1..=1, true),
         flag("pg_collation_is_visible", 1..=1, true),
         flag("pg_is_in_recovery", 0..=0, false),
         flag("pg_is_other_temp_schema", 1..=1, false),
@@ -162,9 +163,9 @@ pub(super) fn shared() -> Vec<Arc<ScalarUDF>> {
     let subscripts = DataType::new_list(DataType::Int32, true);
     functions.push(answer(SUBSCRIPTS, 1..=1, subscripts, Volatility::Immutable, |arguments, _| {
         let lists = arguments.first().ok_or_else(|| internal("no argument"))?;
-        let lists = lists.as_list_opt::<i32>().ok_or_else(|| {
-            DataFusionError::Execution("generate_subscripts takes an array".to_owned())
-        })?;
+        let lists = lists
+            .as_list_opt::<i32>()
+            .ok_or_else(|| DataFusionError::Execution("generate_subscripts takes an array".to_owned()))?;
         let counted = lists.iter().map(|list| list.map(|list| (1..).take(list.len()).map(Some)));
         Ok(Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(counted)))
     }));
@@ -185,6 +186,11 @@ pub(super) fn shared() -> Vec<Arc<ScalarUDF>> {
         Ok(Arc::new(escaped.collect::<Result<StringArray>>()?))
     }));
     functions.push(answer("json_build_object", 0..=40, DataType::Utf8, Volatility::Stable, json_build_object));
+    functions.push(answer("pg_size_pretty", 1..=1, DataType::Utf8, Volatility::Immutable, |arguments, _| {
+        let sizes = cast(arguments.first().ok_or_else(|| internal("no argument"))?, &DataType::Int64)?;
+        let sizes = sizes.as_primitive::<Int64Type>();
+        Ok(Arc::new(sizes.iter().map(|size| size.map(size_pretty)).collect::<StringArray>()))
+    }));
     functions.push(answer("quote_literal", 1..=1, DataType::Utf8, Volatility::Immutable, |arguments, _| {
         let values = texts(arguments, 0)?;
         Ok(Arc::new(values.iter().map(|value| value.map(quoted)).collect::<StringArray>()))
@@ -195,6 +201,18 @@ pub(super) fn shared() -> Vec<Arc<ScalarUDF>> {
         Ok(Arc::new(values.iter().map(quoted).collect::<StringArray>()))
     }));
     functions
+}
+
+/// In the greatest unit of which there are at least ten, rounded.
+fn size_pretty(bytes: i64) -> String {
+    const UNITS: [&str; 6] = ["bytes", "kB", "MB", "GB", "TB", "PB"];
+    const BELOW: i64 = 10 * 1024;
+    let (mut size, mut unit) = (i128::from(bytes), 0);
+    while size.abs() >= i128::from(BELOW) && unit + 1 < UNITS.len() {
+        size = (size + if size < 0 { -512 } else { 512 }) / 1024;
+        unit += 1;
+    }
+    format!("{size} {}", UNITS.get(unit).copied().unwrap_or_default())
 }
 
 /// A LIKE pattern whose escape character is another one, or none where it is empty, as one with the backslash.
@@ -224,7 +242,7 @@ fn like_escape(pattern: &str, escape: &str) -> Result<String> {
 
 /// `json_build_object(name, value, …)` over numbers, flags and texts.
 fn json_build_object(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
-    if arguments.len() % 2 != 0 {
+    if !arguments.len().is_multiple_of(2) {
         return Err(DataFusionError::Execution("argument list must have even number of elements".to_owned()));
     }
     let texts: Vec<StringArray> = (0..arguments.len()).map(|at| texts(arguments, at)).collect::<Result<_>>()?;

@@ -20,9 +20,8 @@ pub(super) struct Mended {
 const EMPTY: [&str; 5] = ["pg_constraint", "pg_index", "pg_rewrite", "pg_depend", "pg_auth_members"];
 
 /// Their columns that are vectors or arrays.
-const VECTORS: [&str; 9] = [
-    "indkey", "indclass", "indcollation", "indoption", "conkey", "confkey", "conpfeqop", "conppeqop", "conexclop",
-];
+const VECTORS: [&str; 9] =
+    ["indkey", "indclass", "indcollation", "indoption", "conkey", "confkey", "conpfeqop", "conppeqop", "conexclop"];
 
 /// Columns of pg_class that the crate leaves out, both arrays of text.
 const CLASS_MISSING: [&str; 2] = ["relacl", "reloptions"];
@@ -41,8 +40,24 @@ impl Mended {
             for name in CLASS_MISSING.iter().filter(|name| class.schema().column_with_name(name).is_none()) {
                 columns.push(lit(ScalarValue::new_null_list(DataType::Utf8, true, 1)).alias(*name));
             }
-            let plan = LogicalPlanBuilder::scan("pg_class", provider_as_source(class), None)?.project(columns)?.build()?;
+            let plan =
+                LogicalPlanBuilder::scan("pg_class", provider_as_source(class), None)?.project(columns)?.build()?;
             own.insert("pg_class", Arc::new(ViewTable::new(plan, None)));
+        }
+        if let Some(namespace) = shared.table("pg_namespace").await? {
+            // The crate has the rights as a text, where clients take an array apart.
+            let columns: Vec<_> = namespace
+                .schema()
+                .fields()
+                .iter()
+                .map(|field| match field.name().as_str() {
+                    "nspacl" => lit(ScalarValue::new_null_list(DataType::Utf8, true, 1)).alias("nspacl"),
+                    name => col(name),
+                })
+                .collect();
+            let source = provider_as_source(namespace);
+            let plan = LogicalPlanBuilder::scan("pg_namespace", source, None)?.project(columns)?.build()?;
+            own.insert("pg_namespace", Arc::new(ViewTable::new(plan, None)));
         }
         Ok(Self { shared, own })
     }

@@ -124,10 +124,11 @@ def znodes_at(client):
     if not client.table_function_text:
         client.expect(client.value("SELECT count(*) FROM znodes_at($1)", facts["middle_position"]), by_position, "by zxid")
         client.expect(client.value("SELECT count(*) FROM znodes_at($1)", moment), by_time, "by time")
+    client.expect(client.value("SELECT count(*) FROM znodes_at(CAST($1 AS bigint))", facts["middle_position"]), by_position, "by a cast")
     client.expect(client.value("SELECT count(*) FROM znodes_at($1)", hex(facts["middle_position"])), by_position, "by a zxid's text")
     client.expect(client.value("SELECT count(*) FROM znodes_at($1)", facts["middle_time"]), by_time, "by a time's text")
     rows = client.rows("SELECT count(*) FROM znodes_at($1) WHERE path LIKE $2", facts["middle_time"], "/work/%")
-    client.expect(0 < int(rows[0][0]) <= by_time, True, "beside another parameter")
+    require(0 < int(rows[0][0]) <= by_time, f"beside another parameter: {rows}")
 
 
 @check("queries.tree_diff")

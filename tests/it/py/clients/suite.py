@@ -407,5 +407,6 @@ def kill_when_busy(client):
     process = subprocess.Popen(client.hang_command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_busy(client.settings.pid)
+        require(process.poll() is None, "the client ended by itself")
     finally:
         ended(process)
