@@ -243,6 +243,9 @@ fn fault_of(text: &str) -> Fault {
 
 /// The names under which DataFusion knows our tables are of no use to anybody.
 fn clean(text: &str) -> String {
+    // What a function says of its arguments, without what is said around it.
+    let text = text.split_once("user-defined coercion failed with: ").map_or(text, |(_, told)| told);
+    let text = text.split_once(". No function matches the given name").map_or(text, |(told, _)| told);
     let text = text.replace("zktrail.public.", "").replace("Error during planning: ", "");
     if text.starts_with("table '") && text.ends_with("' not found") {
         return format!(

@@ -6,7 +6,8 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, Query, Select, SelectItem, SetExpr,
-    Statement as Ast, TableAlias, TableFactor, TableWithJoins, UnaryOperator, Value, VisitMut, VisitorMut,
+    Statement as Ast, TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins, UnaryOperator, Value, VisitMut,
+    VisitorMut,
 };
 
 use crate::query::error::QueryError;
@@ -126,6 +127,14 @@ fn array_form(function: &mut Function) {
 
 /// `FROM generate_series(1, 3) AS n` as `FROM (SELECT unnest(…) AS n) AS n`.
 fn table(factor: &mut TableFactor) {
+    // The one column of `unnest(…) AS x` is x.
+    if let TableFactor::UNNEST { alias: Some(alias), array_exprs, .. } = factor
+        && array_exprs.len() == 1
+        && alias.columns.is_empty()
+    {
+        alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
+        return;
+    }
     let (name, arguments, alias, lateral) = match factor {
         TableFactor::Table { name, args: Some(arguments), alias, with_ordinality: false, .. } => {
             (name.clone(), arguments.args.clone(), alias.clone(), false)
