@@ -104,7 +104,6 @@ fn every_flag_is_a_key_and_a_variable() {
             "auth_env" => "AUTH",
             "auth_file" | "tls_cert" | "tls_key" | "users_file" | "access_log" => "/nowhere",
             "http_host" => "zktrail.example.org",
-            "tls_required" => "true",
             key if key.contains("age") || key.contains("time") || key == "acl_sweep" => "20s",
             _ => "2000000",
         };

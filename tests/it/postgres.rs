@@ -140,6 +140,7 @@ async fn postgres_types_and_parameters() -> Result<()> {
     // What a client sends with its own type is not bent to another.
     let half = client.query_typed("SELECT count(*) FROM changes WHERE ordinal = $1", &[(&0.5_f64, Type::FLOAT8)]);
     ensure!(half.await?.first().map(|row| row.get::<_, i64>(0)) == Some(0));
+    #[allow(clippy::disallowed_methods, reason = "a client's own clock")]
     let now = client.query_one("SELECT count(*) FROM znodes_at($1)", &[&SystemTime::now()]).await;
     ensure!(now.is_err_and(|error| error.to_string().contains("parameter 0")), "a text is a moment's type here");
     let count: i64 = client.query_one("SELECT count(*) FROM znodes", &[]).await?.get(0);

@@ -72,9 +72,10 @@ impl<'a> Reader<'a> {
             _ => {
                 let clusters = history.ask("SELECT DISTINCT cluster FROM coverage LIMIT 2")?;
                 if clusters.len() > 1 {
-                    return Err(ReadError::Failed(format!(
+                    return Err(ReadError::Failed(
                         "a zxid belongs to one ensemble, and this history has several: name it with --cluster"
-                    )));
+                            .to_string(),
+                    ));
                 }
                 clusters.first().map(|row| text(row, "cluster").to_owned()).unwrap_or_default()
             }

@@ -43,8 +43,7 @@ pub(super) fn cast(context: &Context, value: Value, given: &Kind, wanted: &Kind,
         (Value::Int(value), Kind::Numeric) => Value::Numeric(value.into()),
         (Value::Float(value), Kind::Int2 | Kind::Int4 | Kind::Int8) => {
             let rounded = value.round_ties_even();
-            if !rounded.is_finite() || rounded < -9_223_372_036_854_775_808.0 || rounded >= 9_223_372_036_854_775_808.0
-            {
+            if !rounded.is_finite() || !(-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&rounded) {
                 return Err(format!("{wanted} out of range"));
             }
             Value::Int(in_range(rounded as i64, wanted)?)

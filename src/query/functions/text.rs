@@ -113,7 +113,7 @@ pub(super) const MEANINGS: &[Meaning] = &[
         code => u32::try_from(code)
             .ok()
             .and_then(char::from_u32)
-            .map(|character| Value::text(character))
+            .map(Value::text)
             .ok_or_else(|| format!("requested character too large for encoding: {code}")),
     }),
     meaning("?concat(variadic any) text", |context, a| {

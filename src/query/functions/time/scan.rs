@@ -355,7 +355,7 @@ impl Read {
             }
         }
         let fraction = self.millis.unwrap_or(0) * 1_000 + self.micros.unwrap_or(0);
-        if !(0..24).contains(&hour) && !(hour == 24 && minute == 0 && second == 0 && fraction == 0)
+        if !((0..24).contains(&hour) || hour == 24 && minute == 0 && second == 0 && fraction == 0)
             || !(0..60).contains(&minute)
             || !(0..60).contains(&second)
             || !(0..SECOND).contains(&fraction)
