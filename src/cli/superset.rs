@@ -21,13 +21,13 @@ pub struct SupersetArgs {
 #[derive(Debug, Subcommand)]
 enum Command {
     Export(export::ExportArgs),
-    Sync(sync::SyncArgs),
+    Sync(Box<sync::SyncArgs>),
 }
 
 pub(super) fn run(args: SupersetArgs) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Export(args) => export::run(&args),
-        Command::Sync(args) => sync::run(args),
+        Command::Sync(args) => sync::run(*args),
     }
 }
 
