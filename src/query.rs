@@ -15,6 +15,7 @@
 
 mod access;
 mod amplify;
+mod depth;
 pub mod encode;
 mod engine;
 mod error;
@@ -23,12 +24,14 @@ mod functions;
 pub mod library;
 pub mod parameters;
 mod read_only;
+mod repeated;
 mod shown;
 mod stop;
 pub(crate) mod tables;
 pub mod when;
 
 pub use access::{Access, AccessLimits, Values};
+pub use depth::{STACK_BYTES, check_tokens as check_depth};
 pub use engine::{Activity, Described, Engine, Limits, Observer, QueryEvent, QueryStream, Session, Sources};
 pub use error::{ErrorKind, Fault, QueryError};
 pub use parameters::Parameters;

@@ -21,7 +21,11 @@ pub(super) fn run(args: AgentArgs) -> anyhow::Result<ExitCode> {
     }
     let config = Config::load(None, args.flags, &Environment::of_process())?;
     super::log::start(config.log);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        // The doors take statements apart.
+        .thread_stack_size(crate::query::STACK_BYTES)
+        .build()?;
     let stopped_in_order = runtime.block_on(crate::agent::run(config))?;
     Ok(if stopped_in_order { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

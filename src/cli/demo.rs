@@ -53,7 +53,11 @@ fn pace(text: &str) -> Result<f64, String> {
 
 pub(super) fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     super::log::start(crate::config::LogConfig { level: LogLevel::Error, format: crate::config::LogFormat::Human });
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        // The doors take statements apart.
+        .thread_stack_size(crate::query::STACK_BYTES)
+        .build()?;
     runtime.block_on(demo(args))
 }
 
@@ -79,25 +83,25 @@ async fn demo(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let config = config(spec, &folder)?;
 
     let (end, ended) = oneshot::channel::<()>();
-    let (ready, address) = oneshot::channel();
+    let (ready, opened) = oneshot::channel();
     let mut agent = tokio::spawn(crate::agent::run_until(
         config,
         async {
             let _ = ended.await;
         },
         move |doors| {
-            let _ = ready.send(doors.http);
+            let _ = ready.send(doors.http.zip(doors.postgres));
         },
     ));
-    let Ok(Some(address)) = address.await else {
+    let Ok(Some((http, postgres))) = opened.await else {
         // It ended before it was ready, and says why.
         agent.await??;
         anyhow::bail!("the agent ended before it began");
     };
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let view = async {
-        let url = format!("http://{address}");
-        show::welcome(&url, &watched, &folder, played.is_some())?;
+        let url = format!("http://{http}");
+        show::welcome(&url, postgres, &watched, &folder, played.is_some())?;
         let centre = match &played {
             Some(played) => Some(DataCentre::start(&played.connect_string(), Pace(args.pace)).await?),
             None => None,

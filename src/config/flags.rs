@@ -138,8 +138,7 @@ pub struct AgentFlags {
 
     /// Whether clear text is refused: true everywhere, false nowhere. Default: off loopback.
     #[arg(
-        long, value_name = "BOOL", help_heading = "Doors", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true"
+        long, value_name = "BOOL", help_heading = "Doors", num_args = 0..=1, default_missing_value = "true"
     )]
     #[serde(deserialize_with = "one")]
     pub tls_required: Option<bool>,

@@ -94,6 +94,7 @@ fn every_flag_is_a_key_and_a_variable() {
         let value = match key.as_str() {
             "ensemble" => "prod=h",
             "http" | "postgres" => "off",
+            "tls_required" => "true",
             "log_level" => "warn",
             "log_format" => "json",
             "free_space_floor" => "7%",
@@ -101,7 +102,9 @@ fn every_flag_is_a_key_and_a_variable() {
             "subtree" => "/x",
             "new_incarnation" => "prod",
             "auth_env" => "AUTH",
-            "auth_file" => "/nowhere",
+            "auth_file" | "tls_cert" | "tls_key" | "users_file" | "access_log" => "/nowhere",
+            "http_host" => "zktrail.example.org",
+            "tls_required" => "true",
             key if key.contains("age") || key.contains("time") || key == "acl_sweep" => "20s",
             _ => "2000000",
         };
@@ -114,12 +117,21 @@ fn every_flag_is_a_key_and_a_variable() {
         let name = format!("ZKTRAIL_{}", key.to_uppercase());
         let by_variable = load(&ensemble, &[(&name, value), ("AUTH", "digest:a:b")], &[]);
         let flag = format!("--{}", key.replace('_', "-"));
-        let by_flag = load(&ensemble, &[("AUTH", "digest:a:b")], &[&flag, value]);
+        let joined = format!("{flag}={value}");
+        let by_flag = load(&ensemble, &[("AUTH", "digest:a:b")], &[&joined]);
         let (a, b, c) = (format!("{by_file:?}"), format!("{by_variable:?}"), format!("{by_flag:?}"));
         assert_eq!(a, b, "{key}, {is_list}");
         assert_eq!(a, c, "{key}, {is_list}");
-        let expected_failure =
-            ["auth_file", "multi_reads", "subtree_max", "postgres_connections"].contains(&key.as_str());
+        let expected_failure = [
+            "auth_file",
+            "multi_reads",
+            "subtree_max",
+            "postgres_connections",
+            "query_concurrent",
+            "tls_cert",
+            "tls_key",
+        ]
+        .contains(&key.as_str());
         assert_eq!(by_file.is_err(), expected_failure, "{key}: {a}");
         if key != "ensemble" && !expected_failure {
             assert_ne!(a, format!("{:?}", load(&ensemble, &[("AUTH", "digest:a:b")], &[])), "{key} has no effect");

@@ -22,7 +22,7 @@ fn names_keep_the_conventions() {
         for label in def.labels {
             let known = [
                 "cluster", "state", "ability", "kind", "evidence", "reason", "outcome", "queue", "table", "prefix",
-                "version",
+                "version", "door", "what",
             ];
             assert!(known.contains(label), "{name} has the label {label}");
         }
@@ -52,6 +52,8 @@ fn everything_renders_and_parses() {
     prod.wal_fsync_seconds.observe(0.002);
     prod.gap_seconds.inc_by(1.5);
     metrics.disk(10, 5);
+    metrics.door("http", &["ok"], &["wrong"]);
+    metrics.reloaded("users", true);
     for outcome in [QueryOutcome::Limited, QueryOutcome::Cancelled] {
         metrics.query_started();
         metrics.query_ended(outcome, std::time::Duration::from_millis(5));

@@ -26,10 +26,12 @@ use tokio::time::{Instant, Sleep, timeout_at};
 
 use super::access::Access;
 use super::amplify;
+use super::depth;
 use super::error::{Fault, QueryError};
 use super::functions;
 use super::parameters::{self, Parameters};
 use super::read_only;
+use super::repeated;
 use super::stop::{self, Stop};
 use super::tables::{self, PartStatistics, PgFacts, Postgres, Tables};
 use crate::history::error::HistoryError;
@@ -163,6 +165,7 @@ impl Engine {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(cores)
             .thread_name("zktrail-query")
+            .thread_stack_size(depth::STACK_BYTES)
             .on_thread_start(yield_to_recording)
             .enable_time()
             .build()
@@ -383,6 +386,7 @@ async fn plan(inner: &Arc<Inner>, ask: &Ask) -> Result<(Arc<dyn ExecutionPlan>, 
     let state = with_views(inner, &ask.state, &ask.access, &ask.schemas).await?;
     let logical = match &ask.question {
         Question::Text { sql, parameters } => {
+            depth::check(sql)?;
             // Before anything else is complained about: that it may not be done at all.
             let dialect = state.config_options().sql_parser.dialect;
             let mut statement = state.sql_to_statement(sql, &dialect).map_err(|error| {
@@ -671,7 +675,7 @@ fn base_state(limits: &Limits, spill_dir: &Path, cores: usize) -> Result<Session
         .with_runtime_env(runtime)
         .with_table_factories(HashMap::new())
         .with_file_formats(Vec::new());
-    Ok(amplify::bound(functions::install(builder)).build())
+    Ok(repeated::kept_apart(amplify::bound(functions::install(builder))).build())
 }
 
 mod session;

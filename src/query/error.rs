@@ -85,6 +85,8 @@ pub enum Fault {
     OutOfRange,
     /// A statement that would write.
     ReadOnly,
+    /// A statement that is too deep to be walked.
+    TooComplex,
     /// Proper SQL that is not answered here.
     Unsupported,
     Other,
@@ -213,15 +215,26 @@ fn fault_of(text: &str) -> Fault {
     let is_missing = text.ends_with("' not found");
     if is_missing && (text.starts_with("table '") || text.starts_with("view '")) {
         Fault::UnknownTable
-    } else if text.starts_with("Invalid function '") || is_missing && text.starts_with("table function '") {
-        Fault::UnknownFunction
-    } else if text.contains("failed to match any signature") || text.contains("Failed to coerce arguments") {
+    } else if text.starts_with("Invalid function '")
+        || is_missing && text.starts_with("table function '")
+        || text.contains("failed to match any signature")
+        || text.contains("Failed to coerce arguments")
+    {
         Fault::UnknownFunction
     } else if text.contains("must appear in the GROUP BY") || text.contains("must be part of GROUP BY") {
         Fault::Grouping
     } else if text.starts_with("Cannot infer common argument type") || text.starts_with("Cannot coerce") {
         Fault::Type
-    } else if text.contains("Error parsing timestamp") || text.contains("Cannot cast string") {
+    } else if text.contains("division by zero") {
+        Fault::DivisionByZero
+    } else if text.contains("out of range") {
+        Fault::OutOfRange
+    } else if text.contains("there is no function") {
+        Fault::UnknownFunction
+    } else if ["Error parsing timestamp", "Cannot cast string", "invalid input syntax", "invalid value"]
+        .iter()
+        .any(|words| text.contains(words))
+    {
         Fault::Value
     } else {
         Fault::Other
@@ -230,6 +243,9 @@ fn fault_of(text: &str) -> Fault {
 
 /// The names under which DataFusion knows our tables are of no use to anybody.
 fn clean(text: &str) -> String {
+    // What a function says of its arguments, without what is said around it.
+    let text = text.split_once("user-defined coercion failed with: ").map_or(text, |(_, told)| told);
+    let text = text.split_once(". No function matches the given name").map_or(text, |(told, _)| told);
     let text = text.replace("zktrail.public.", "").replace("Error during planning: ", "");
     if text.starts_with("table '") && text.ends_with("' not found") {
         return format!(

@@ -8,6 +8,7 @@
 //!
 //! `docs/functions.md` shows each with what PostgreSQL answers; it is made by the test that asks both.
 
+mod aggregates;
 mod cast;
 mod coercion;
 mod json;
@@ -18,13 +19,13 @@ mod overload;
 mod refused;
 mod regex;
 mod rewrite;
-mod sum;
 mod text;
 mod time;
 mod types;
 mod value;
 mod zookeeper;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::execution::session_state::SessionStateBuilder;
@@ -50,10 +51,16 @@ pub(super) fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     }
     let planner = Arc::new(operators::Operators::new(&functions));
     builder.expr_planners().get_or_insert_default().insert(0, planner);
+    let ours: Vec<_> = refused::all().into_iter().chain(functions).chain(zookeeper::all()).collect();
+    let names: BTreeSet<String> = ours.iter().map(|function| function.name().to_owned()).collect();
     let scalar = builder.scalar_functions().get_or_insert_default();
-    scalar.extend(refused::all());
-    scalar.extend(functions);
-    scalar.extend(zookeeper::all());
-    builder.aggregate_functions().get_or_insert_default().push(sum::sum());
+    // A state that is copied registers each function anew, under all of its names: one that shares a name would come back.
+    scalar.retain(|function| {
+        !names.contains(function.name()) && !function.aliases().iter().any(|alias| names.contains(alias))
+    });
+    scalar.extend(ours);
+    let aggregates = builder.aggregate_functions().get_or_insert_default();
+    aggregates.retain(|function| !matches!(function.name(), "sum" | "avg"));
+    aggregates.extend([aggregates::sum(), aggregates::avg()]);
     builder.with_type_planner(Arc::new(types::Types)).with_analyzer_rules(analyzer.rules)
 }

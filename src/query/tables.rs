@@ -11,6 +11,7 @@ mod sessions;
 mod statistics;
 mod withheld;
 mod znodes;
+mod zone;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -59,6 +60,8 @@ pub(super) struct Tables {
     /// Plans the views that are written in SQL.
     base: Arc<SessionState>,
     values: Values,
+    /// The session's time zone, where it is not UTC.
+    zone: Option<Arc<str>>,
 }
 
 impl std::fmt::Debug for Tables {
@@ -75,7 +78,7 @@ impl Tables {
         values: Values,
     ) -> Self {
         views.sort_by(|a, b| a.cluster.cmp(&b.cluster));
-        Self { views: views.into(), statistics, base: Arc::new(base), values }
+        Self { views: views.into(), statistics, base: Arc::new(base), values, zone: None }
     }
 
     fn parts(&self, table: Table) -> Arc<dyn TableProvider> {
@@ -96,7 +99,7 @@ impl SchemaProvider for Tables {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        Ok(Some(match name {
+        let table: Arc<dyn TableProvider> = match name {
             "changes" => self.parts(Table::Changes),
             "snapshots" => self.parts(Table::Snapshots),
             "coverage" => self.parts(Table::Coverage),
@@ -104,7 +107,8 @@ impl SchemaProvider for Tables {
             "gaps" => withheld::as_shown(self.values, Arc::new(GapsTable::new(self.views.clone()))),
             "sessions" => sessions::view(&self.base, self.parts(Table::Sessions), self.znodes()).await?,
             _ => return Ok(None),
-        }))
+        };
+        zone::shown_in(self.zone.as_deref(), name, table).map(Some)
     }
 
     fn table_exist(&self, name: &str) -> bool {
@@ -118,6 +122,7 @@ pub(super) fn with_tables(
     tables: Tables,
     schemas: &[(&'static str, Arc<dyn SchemaProvider>)],
 ) -> Result<SessionState> {
+    let tables = Tables { zone: zone::of(base), ..tables };
     let catalogs = MemoryCatalogProviderList::new();
     let catalog = MemoryCatalogProvider::new();
     catalog.register_schema(SCHEMA, Arc::new(tables.clone()))?;
@@ -129,6 +134,7 @@ pub(super) fn with_tables(
     let at = TableFunction::new("znodes_at".to_owned(), Arc::new(ZnodesAt::new(tables.views.clone(), tables.values)));
     let diff = TableFunction::new("tree_diff".to_owned(), Arc::new(TreeDiff::new(tables.views.clone(), tables.values)));
     for function in [at, diff] {
+        let function = zone::function_shown_in(tables.zone.clone(), function);
         functions.insert(function.name().to_owned(), Arc::new(function));
     }
     let mut state = SessionStateBuilder::new_from_existing(base.clone())

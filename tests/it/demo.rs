@@ -88,6 +88,38 @@ fn has(row: &Value, column: &str, text: &str) -> bool {
     row.get(column).and_then(Value::as_str).is_some_and(|value| value.contains(text))
 }
 
+/// The address of the PostgreSQL door in the line that tells how to enter it.
+fn postgres(line: &str) -> Result<(String, u16)> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let behind = |flag: &str| words.iter().skip_while(|word| **word != flag).nth(1).copied();
+    let (host, port) = behind("-h").zip(behind("-p")).with_context(|| format!("no address in {line:?}"))?;
+    Ok((host.to_owned(), port.parse()?))
+}
+
+async fn paths_over(host: &str, port: u16) -> Result<i64> {
+    let dsn = format!("host={host} port={port} user=demo dbname=zktrail");
+    let (client, connection) = tokio_postgres::connect(&dsn, tokio_postgres::NoTls).await?;
+    let connection = tokio::spawn(connection);
+    let row = client.query_one("SELECT count(DISTINCT path) FROM changes", &[]).await?;
+    let paths = row.try_get(0)?;
+    drop(client);
+    connection.await??;
+    Ok(paths)
+}
+
+#[tokio::test]
+async fn two_at_once_have_doors_of_their_own() -> Result<()> {
+    let (mut one, mut other) = (Demo::start()?, Demo::start()?);
+    let (here, there) = (postgres(&one.line_with("psql -h")?)?, postgres(&other.line_with("psql -h")?)?);
+    ensure!(here.1 != there.1, "both say {here:?}");
+    for (demo, (host, port)) in [(&mut one, &here), (&mut other, &there)] {
+        demo.line_with("created ")?;
+        ensure!(paths_over(host, *port).await? > 0, "nothing is recorded at {host}:{port}");
+    }
+    ensure!(one.interrupt()? == Some(0) && other.interrupt()? == Some(0), "Ctrl-C must end them with 0");
+    Ok(())
+}
+
 #[test]
 fn its_story_is_found_by_its_own_reports() -> Result<()> {
     let mut demo = Demo::start()?;

@@ -14,6 +14,7 @@ mod golden;
 mod harness;
 mod imports;
 mod main_job;
+mod postgres;
 mod prerequisites;
 mod prometheus;
 mod proxy;

@@ -462,8 +462,15 @@ fn hostile(dice: &mut Dice) -> Vec<u8> {
 }
 
 /// Ten thousand of them in the long form: none makes a thread panic, none shows a value, and the doors answer after.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hostile_statements_break_nothing_and_find_nothing() -> Result<()> {
+#[test]
+fn hostile_statements_break_nothing_and_find_nothing() -> Result<()> {
+    // As the agent's own.
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().thread_stack_size(zktrail::query::STACK_BYTES).build()?;
+    runtime.block_on(async { tokio::spawn(hostile_statements()).await? })
+}
+
+async fn hostile_statements() -> Result<()> {
     let doors = Doors::open().await?;
     let count = sized(600, 10_000);
     let (bob, mut dice) = (doors.http("bob", BOB), Dice(0x5eed));

@@ -1,6 +1,7 @@
 //! What a person sees of the demo: where things answer, every change as it is recorded, and the story.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,13 @@ fn bold(text: &str) -> String {
 }
 
 /// Where things answer.
-pub(super) fn welcome(url: &str, watched: &str, folder: &Path, played: bool) -> std::io::Result<()> {
+pub(super) fn welcome(
+    url: &str,
+    postgres: SocketAddr,
+    watched: &str,
+    folder: &Path,
+    played: bool,
+) -> std::io::Result<()> {
     let what = if played {
         "an in-memory server of this process with a made-up data centre; all else is real"
     } else {
@@ -37,10 +44,14 @@ pub(super) fn welcome(url: &str, watched: &str, folder: &Path, played: bool) -> 
         "\n{title}\n\n  \
            ensemble  {watched}   {what}\n  \
            SQL       zktrail sql --agent {url} \"SELECT time, kind, path FROM changes ORDER BY time DESC LIMIT 5\"\n  \
+           psql      psql -h {host} -p {port} -U demo {database}\n  \
            metrics   {url}/metrics\n  \
            history   {folder}   Parquet, by day\n\n\
          Ctrl-C ends it.\n",
         title = bold("zktrail demo"),
+        host = postgres.ip(),
+        port = postgres.port(),
+        database = crate::serve::pg::DATABASE,
     )?;
     out.flush()
 }

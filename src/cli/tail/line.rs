@@ -213,8 +213,8 @@ pub(super) fn visible(text: &str) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::super::cursor::Place;
     use super::*;
+    use crate::query::feed::Place;
 
     fn event(kind: Kind, row: serde_json::Value) -> Event {
         let serde_json::Value::Object(row) = row else { panic!("an object") };

@@ -11,10 +11,13 @@ use tokio::sync::Semaphore;
 
 use crate::query::access::Access;
 
+/// By user and bound.
+type Places = HashMap<(Arc<str>, usize), Weak<Semaphore>>;
+
 /// The shares of the users who ask now.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
-    places: Mutex<HashMap<(Arc<str>, usize), Weak<Semaphore>>>,
+    places: Mutex<Places>,
     memory: Mutex<HashMap<Arc<str>, Weak<AtomicUsize>>>,
 }
 

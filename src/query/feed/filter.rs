@@ -11,6 +11,12 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Lets paths of one more glob pass.
+    pub fn add_glob(&mut self, glob: &str) -> Result<(), String> {
+        self.globs.push(PathGlob::new(glob).map_err(|error| error.to_string())?);
+        Ok(())
+    }
+
     /// A condition that lets every change pass that [`Self::matches`], with ` AND ` before it; empty where all pass.
     pub fn sql(&self) -> String {
         let mut sql = String::new();

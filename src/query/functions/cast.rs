@@ -320,7 +320,6 @@ pub(super) fn is_native(from: &DataType, to: &DataType) -> bool {
         (given, wanted) if whole(given) && whole(wanted) => true,
         (given, wanted) if whole(given) && (float(wanted) || *wanted == Kind::Numeric) => true,
         (Kind::Float4, Kind::Float8) => true,
-        (Kind::Numeric, wanted) if float(wanted) => true,
         (Kind::Bool, wanted) if whole(wanted) => true,
         _ => false,
     }

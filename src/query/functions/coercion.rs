@@ -37,8 +37,12 @@ impl Meaning {
         Self { json: [json, jsonb] }
     }
 
-    fn expression(&self, expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    fn expression(&self, expr: Expr, schema: &DFSchema, now: &Context) -> Result<Transformed<Expr>> {
         match expr {
+            Expr::ScalarFunction(call) if call.args.is_empty() => match moment(call.name(), now)? {
+                Some(moment) => Ok(Transformed::yes(Expr::Literal(moment, None))),
+                None => Ok(Transformed::no(Expr::ScalarFunction(call))),
+            },
             Expr::Cast(Cast { expr, field }) => {
                 if let Some(kind) = field.metadata().get(JSON_KEY) {
                     let function = if kind == "jsonb" { &self.json[1] } else { &self.json[0] };
@@ -76,7 +80,7 @@ impl Meaning {
         }
     }
 
-    fn plan(&self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    fn plan(&self, plan: LogicalPlan, now: &Context) -> Result<Transformed<LogicalPlan>> {
         let mut schema = merge_schema(&plan.inputs());
         if let LogicalPlan::TableScan(scan) = &plan {
             let source = DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?;
@@ -85,16 +89,17 @@ impl Meaning {
         let names = NamePreserver::new(&plan);
         plan.map_expressions(|expr| {
             let name = names.save(&expr);
-            let rewritten = expr.transform_up(|expr| self.expression(expr, &schema))?;
+            let rewritten = expr.transform_up(|expr| self.expression(expr, &schema, now))?;
             Ok(rewritten.update_data(|expr| name.restore(expr)))
         })
     }
 }
 
 impl AnalyzerRule for Meaning {
-    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+    fn analyze(&self, plan: LogicalPlan, options: &ConfigOptions) -> Result<LogicalPlan> {
+        let now = Context::new(options).map_err(DataFusionError::Plan)?;
         let rewritten = plan.transform_up_with_subqueries(|plan| {
-            let rewritten = self.plan(plan)?;
+            let rewritten = self.plan(plan, &now)?;
             if !rewritten.transformed {
                 return Ok(rewritten);
             }
@@ -106,6 +111,20 @@ impl AnalyzerRule for Meaning {
     fn name(&self) -> &str {
         "zktrail_meaning"
     }
+}
+
+/// The moment of a statement is one for all that asks for it.
+fn moment(name: &str, context: &Context) -> Result<Option<ScalarValue>> {
+    let local = || context.zone.local(context.now).map_err(DataFusionError::Plan);
+    Ok(Some(match name {
+        "now" | "current_timestamp" | "transaction_timestamp" | "statement_timestamp" => {
+            ScalarValue::TimestampMicrosecond(Some(context.now), Some(value::UTC.into()))
+        }
+        "localtimestamp" => ScalarValue::TimestampMicrosecond(Some(local()?), None),
+        "localtime" => ScalarValue::Time64Microsecond(Some(local()?.rem_euclid(super::time::DAY))),
+        "current_date" => ScalarValue::Date32(i32::try_from(local()?.div_euclid(super::time::DAY)).ok()),
+        _ => return Ok(None),
+    }))
 }
 
 /// A cast to one type, from whatever comes.

@@ -47,6 +47,17 @@ pub(super) const MEANINGS: &[Meaning] = &[
         values.push(like(&a[1], &values));
         Ok(Value::List(values))
     }),
+    meaning("zktrail_element(any[], bigint) element", |_, a| {
+        let at = usize::try_from(a[1].int()?).ok().and_then(|at| at.checked_sub(1));
+        Ok(at.and_then(|at| a[0].list().ok()?.get(at).cloned()).unwrap_or(Value::Null))
+    }),
+    meaning("zktrail_slice(any[], bigint, bigint) any", |_, a| {
+        let (values, from, to) = (a[0].list()?, a[1].int()?.max(1), a[2].int()?);
+        let skip = usize::try_from(from - 1).unwrap_or(usize::MAX);
+        let take = usize::try_from(to.saturating_sub(from).saturating_add(1)).unwrap_or(0);
+        Ok(Value::List(values.iter().skip(skip).take(take).cloned().collect()))
+    }),
+    meaning("?zktrail_quantified(text, text, any, any[]) boolean", quantified),
     meaning("trim_array(any[], int) any", |_, a| {
         let (values, count) = (a[0].list()?, a[1].int()?);
         let keep = usize::try_from(count).ok().and_then(|count| values.len().checked_sub(count));
@@ -64,6 +75,56 @@ pub(super) const MEANINGS: &[Meaning] = &[
     meaning("?string_to_array(text, text) text[]", |_, a| split(a, None)),
     meaning("?string_to_array(text, text, text) text[]", |_, a| split(a, a[2].str().ok())),
 ];
+
+/// `x op ANY (array)` and `x op ALL (array)`: unknown where a NULL might decide.
+fn quantified(_: &Context, a: &[Value]) -> Answer {
+    let (op, all) = (a[0].str()?, a[1].str()? == "all");
+    let Value::List(values) = &a[3] else { return Ok(Value::Null) };
+    let mut unknown = false;
+    for value in values {
+        if value.is_null() || a[2].is_null() {
+            unknown = true;
+            continue;
+        }
+        let order = compare(&a[2], value)?;
+        let holds = match op {
+            "=" => order.is_eq(),
+            "<>" | "!=" => order.is_ne(),
+            "<" => order.is_lt(),
+            "<=" => order.is_le(),
+            ">" => order.is_gt(),
+            _ => order.is_ge(),
+        };
+        if holds != all {
+            return Ok(Value::Bool(holds));
+        }
+    }
+    Ok(if unknown { Value::Null } else { Value::Bool(all) })
+}
+
+/// How two values of comparable types stand to each other.
+fn compare(left: &Value, right: &Value) -> Result<std::cmp::Ordering, String> {
+    let order = match (left, right) {
+        (Value::Bool(left), Value::Bool(right)) => Some(left.cmp(right)),
+        (Value::Int(left), Value::Int(right)) => Some(left.cmp(right)),
+        (Value::Float(left), Value::Float(right)) => Some(left.total_cmp(right)),
+        (Value::Int(left), Value::Float(right)) => (*left as f64).partial_cmp(right),
+        (Value::Float(left), Value::Int(right)) => left.partial_cmp(&(*right as f64)),
+        (Value::Numeric(left), Value::Numeric(right)) => Some(left.cmp(right)),
+        (Value::Int(left), Value::Numeric(right)) => Some(bigdecimal::BigDecimal::from(*left).cmp(right)),
+        (Value::Numeric(left), Value::Int(right)) => Some(left.cmp(&bigdecimal::BigDecimal::from(*right))),
+        (Value::Text(left), Value::Text(right)) => Some(left.cmp(right)),
+        (Value::Bytes(left), Value::Bytes(right)) => Some(left.cmp(right)),
+        (Value::Date(left), Value::Date(right)) => Some(left.cmp(right)),
+        (Value::Time(left), Value::Time(right))
+        | (Value::Timestamp(left), Value::Timestamp(right))
+        | (Value::Timestamptz(left), Value::Timestamptz(right)) => Some(left.cmp(right)),
+        (Value::Interval(left), Value::Interval(right)) => Some(left.length().cmp(&right.length())),
+        _ => None,
+    };
+    order
+        .ok_or_else(|| "the value and those of the array are of types that do not compare: cast one of them".to_owned())
+}
 
 fn dimension(a: &[Value], of: fn(i64) -> i64) -> Value {
     let (Value::List(values), Value::Int(dimension)) = (&a[0], &a[1]) else { return Value::Null };

@@ -7,8 +7,8 @@ use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, ScalarUDF, lit};
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
+use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, GetFieldAccess, Operator, ScalarUDF, lit};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::numbers;
@@ -216,6 +216,11 @@ impl Operators {
             Op::PGBitwiseShiftLeft | Op::PGBitwiseShiftRight => {
                 return self.shift(&raw.op, left, right, schema);
             }
+            // A bare NULL is an array there, of nothing.
+            Op::StringConcat if matches!(kind(left), Kind::List(_)) && is_null(right) => return Ok(Some(left.clone())),
+            Op::StringConcat if matches!(kind(right), Kind::List(_)) && is_null(left) => {
+                return Ok(Some(right.clone()));
+            }
             Op::StringConcat if is_json(left, schema) || is_json(right, schema) => {
                 return Err(DataFusionError::Plan("the operator jsonb || jsonb is not supported".to_owned()));
             }
@@ -325,6 +330,10 @@ fn quoted_as_other_side(raw: &RawBinaryExpr, left: &Kind, right: &Kind, schema: 
     None
 }
 
+fn is_null(side: &Expr) -> bool {
+    matches!(side, Expr::Literal(value, _) if value.data_type().is_null())
+}
+
 fn is_json(side: &Expr, schema: &DFSchema) -> bool {
     side.to_field(schema).is_ok_and(|(_, field)| field.metadata().contains_key(super::types::JSON_KEY))
 }
@@ -335,6 +344,24 @@ impl ExprPlanner for Operators {
             Some(planned) => PlannerResult::Planned(planned),
             None => PlannerResult::Original(expr),
         })
+    }
+
+    /// Counted from 1; there is nothing before, and nothing from the end.
+    fn plan_field_access(
+        &self,
+        raw: RawFieldAccessExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawFieldAccessExpr>> {
+        let is_list = matches!(raw.expr.get_type(schema).map(|data_type| Kind::of(&data_type)), Ok(Kind::List(_)));
+        match raw.field_access {
+            GetFieldAccess::ListIndex { key } if is_list => {
+                self.call("zktrail_element", vec![raw.expr, *key]).map(PlannerResult::Planned)
+            }
+            GetFieldAccess::ListRange { start, stop, .. } if is_list => {
+                self.call("zktrail_slice", vec![raw.expr, *start, *stop]).map(PlannerResult::Planned)
+            }
+            field_access => Ok(PlannerResult::Original(RawFieldAccessExpr { field_access, expr: raw.expr })),
+        }
     }
 
     fn plan_extract(&self, arguments: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {

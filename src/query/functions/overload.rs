@@ -10,7 +10,6 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::ScalarValue;
 use datafusion::config::ConfigOptions;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
@@ -304,17 +303,6 @@ impl ScalarUDFImpl for Function {
             },
         };
         Ok(Arc::new(Field::new(&self.name, kind.arrow(scale), true)))
-    }
-
-    fn simplify(&self, arguments: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
-        // The moment of a query is one for all of its rows and all of its parts.
-        if matches!(self.name.as_str(), "now" | "current_timestamp" | "transaction_timestamp" | "statement_timestamp")
-            && let Some(now) = info.query_execution_start_time()
-        {
-            let literal = ScalarValue::TimestampMicrosecond(Some(now.timestamp_micros()), Some(value::UTC.into()));
-            return Ok(ExprSimplifyResult::Simplified(Expr::Literal(literal, None)));
-        }
-        Ok(ExprSimplifyResult::Original(arguments))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {

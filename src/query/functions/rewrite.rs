@@ -4,9 +4,10 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    Interval, ObjectName, Query, Select, SelectItem, SetExpr, Statement as Ast, TableAlias, TableFactor,
-    TableWithJoins, UnaryOperator, Value, VisitMut, VisitorMut,
+    BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, Query, Select, SelectItem, SetExpr,
+    Statement as Ast, TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins, UnaryOperator, Value, VisitMut,
+    VisitorMut,
 };
 
 use crate::query::error::QueryError;
@@ -126,6 +127,14 @@ fn array_form(function: &mut Function) {
 
 /// `FROM generate_series(1, 3) AS n` as `FROM (SELECT unnest(…) AS n) AS n`.
 fn table(factor: &mut TableFactor) {
+    // The one column of `unnest(…) AS x` is x.
+    if let TableFactor::UNNEST { alias: Some(alias), array_exprs, .. } = factor
+        && array_exprs.len() == 1
+        && alias.columns.is_empty()
+    {
+        alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
+        return;
+    }
     let (name, arguments, alias, lateral) = match factor {
         TableFactor::Table { name, args: Some(arguments), alias, with_ordinality: false, .. } => {
             (name.clone(), arguments.args.clone(), alias.clone(), false)
@@ -220,6 +229,13 @@ fn call(name: &str, arguments: Vec<Expr>) -> Expr {
 
 fn expression(expr: &mut Expr) -> ControlFlow<String> {
     match expr {
+        Expr::Value(value) => {
+            if let Value::Number(text, _) = &value.value
+                && is_beyond_decimal(text)
+            {
+                *expr = cast(text.clone(), DataType::Double(ExactNumberInfo::None));
+            }
+        }
         Expr::AtTimeZone { timestamp, time_zone } => {
             *expr = call("timezone", vec![(**time_zone).clone(), (**timestamp).clone()]);
         }
@@ -232,6 +248,29 @@ fn expression(expr: &mut Expr) -> ControlFlow<String> {
             *expr = match negated {
                 true => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(Expr::Nested(Box::new(similar))) },
                 false => similar,
+            };
+        }
+        // A minus binds closer than a power.
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } => {
+            if let Expr::BinaryOp { left, op: BinaryOperator::PGExp, right } = inner.as_ref() {
+                let base = Expr::UnaryOp { op: UnaryOperator::Minus, expr: left.clone() };
+                *expr = Expr::BinaryOp { left: Box::new(base), op: BinaryOperator::PGExp, right: right.clone() };
+            }
+        }
+        Expr::AnyOp { left, compare_op, right, .. } if !matches!(right.as_ref(), Expr::Subquery(_)) => {
+            *expr = match (&compare_op, right.as_ref()) {
+                (BinaryOperator::Eq, Expr::Array(array)) => {
+                    Expr::InList { expr: left.clone(), list: array.elem.clone(), negated: false }
+                }
+                _ => quantified(compare_op, "any", left, right)?,
+            };
+        }
+        Expr::AllOp { left, compare_op, right } if !matches!(right.as_ref(), Expr::Subquery(_)) => {
+            *expr = match (&compare_op, right.as_ref()) {
+                (BinaryOperator::NotEq, Expr::Array(array)) => {
+                    Expr::InList { expr: left.clone(), list: array.elem.clone(), negated: true }
+                }
+                _ => quantified(compare_op, "all", left, right)?,
             };
         }
         Expr::Interval(interval) => {
@@ -255,6 +294,24 @@ fn expression(expr: &mut Expr) -> ControlFlow<String> {
     ControlFlow::Continue(())
 }
 
+/// `x < ALL (array)` as a call.
+fn quantified(op: &BinaryOperator, how: &str, left: &Expr, right: &Expr) -> ControlFlow<String, Expr> {
+    let compares = [
+        BinaryOperator::Eq,
+        BinaryOperator::NotEq,
+        BinaryOperator::Lt,
+        BinaryOperator::LtEq,
+        BinaryOperator::Gt,
+        BinaryOperator::GtEq,
+    ];
+    if !compares.contains(op) {
+        return ControlFlow::Break(format!("{op} {} over an array is not supported", how.to_uppercase()));
+    }
+    let text = |text: String| Expr::Value(Value::SingleQuotedString(text).into());
+    let arguments = vec![text(op.to_string()), text(how.to_owned()), left.clone(), right.clone()];
+    ControlFlow::Continue(call("zktrail_quantified", arguments))
+}
+
 /// A literal interval by PostgreSQL's syntax; `INTERVAL '1' DAY` too.
 fn interval_cast(interval: &Interval) -> Option<Expr> {
     if interval.leading_precision.is_some()
@@ -272,11 +329,29 @@ fn interval_cast(interval: &Interval) -> Option<Expr> {
         Some(field) => format!("{text} {field}"),
         None => text,
     };
-    Some(Expr::Cast {
+    Some(cast(text, DataType::Interval { fields: None, precision: None }))
+}
+
+/// A text read as a type.
+fn cast(text: String, data_type: DataType) -> Expr {
+    Expr::Cast {
         kind: CastKind::Cast,
         expr: Box::new(Expr::Value(Value::SingleQuotedString(text).into())),
-        data_type: DataType::Interval { fields: None, precision: None },
+        data_type,
         array: false,
         format: None,
-    })
+    }
 }
+
+/// Whether a number is too great, too small or too long for the decimals that there are; a double bears it.
+fn is_beyond_decimal(text: &str) -> bool {
+    let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let after_point = digits.split_once('.').map_or(0, |(_, after)| after.len() as i64);
+    let count = digits.bytes().filter(u8::is_ascii_digit).count() as i64;
+    let Ok(exponent) = exponent.parse::<i64>() else { return true };
+    let scale = after_point.saturating_sub(exponent);
+    count > DECIMAL_DIGITS_MAX || !(-DECIMAL_DIGITS_MAX..=DECIMAL_DIGITS_MAX).contains(&scale)
+}
+
+/// Of a 256-bit decimal.
+const DECIMAL_DIGITS_MAX: i64 = 76;

@@ -396,13 +396,13 @@ pub(super) fn build(data_type: &DataType, values: Vec<Value>) -> Result<ArrayRef
         DataType::Int64 => each!(Int64Builder::with_capacity(count), value => value.int()?),
         DataType::Float32 => each!(Float32Builder::with_capacity(count), value => value.float()? as f32),
         DataType::Float64 => each!(Float64Builder::with_capacity(count), value => value.float()?),
-        DataType::Decimal128(_, scale) => {
+        DataType::Decimal128(precision, scale) => {
             let mut builder = Decimal128Builder::with_capacity(count).with_data_type(data_type.clone());
             for value in values {
                 if value.is_null() {
                     builder.append_null();
                 } else {
-                    builder.append_value(decimal(value.numeric()?, *scale)?);
+                    builder.append_value(decimal(value.numeric()?, *precision, *scale)?);
                 }
             }
             Ok(Arc::new(builder.finish()))
@@ -449,9 +449,10 @@ pub(super) fn build(data_type: &DataType, values: Vec<Value>) -> Result<ArrayRef
 }
 
 /// The digits of a numeric at a scale, rounded half away from zero.
-pub(super) fn decimal(value: &BigDecimal, scale: i8) -> Result<i128, String> {
+fn decimal(value: &BigDecimal, precision: u8, scale: i8) -> Result<i128, String> {
     let (digits, _) = value.with_scale_round(i64::from(scale), RoundingMode::HalfUp).into_bigint_and_exponent();
-    digits.to_i128().filter(|digits| digits.unsigned_abs() < 10_u128.pow(u32::from(NUMERIC_DIGITS_MAX))).ok_or_else(
-        || format!("numeric field overflow: {NUMERIC_DIGITS_MAX} digits are kept, {scale} of them behind the point"),
-    )
+    digits
+        .to_i128()
+        .filter(|digits| digits.unsigned_abs() < 10_u128.pow(u32::from(precision.min(NUMERIC_DIGITS_MAX))))
+        .ok_or_else(|| format!("numeric field overflow: {precision} digits are kept, {scale} of them behind the point"))
 }

@@ -7,6 +7,7 @@
 mod catalog;
 mod functions;
 mod information;
+mod mended;
 mod session;
 
 use std::net::SocketAddr;
@@ -22,9 +23,13 @@ use datafusion_pg_catalog::pg_catalog::{PgCatalogSchemaProvider, PgCatalogStatic
 use datafusion_pg_catalog::setup_pg_catalog;
 
 use self::catalog::Known;
+use self::mended::Mended;
 use self::session::SessionCatalog;
 use super::{CATALOG, Tables};
 use crate::zk::Micros;
+
+type GetSetting = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+type SetSetting = Arc<dyn Fn(&str, &str) -> Result<(), String> + Send + Sync>;
 
 /// What SQL can ask about a session of the PostgreSQL door, and do to it.
 #[derive(Clone)]
@@ -39,9 +44,9 @@ pub struct PgFacts {
     /// When the door was opened.
     pub started: Micros,
     /// `current_setting(name)`.
-    pub setting: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    pub setting: GetSetting,
     /// `set_config(name, value, …)`.
-    pub set: Arc<dyn Fn(&str, &str) -> Result<(), String> + Send + Sync>,
+    pub set: SetSetting,
     pub settings: Arc<dyn Fn() -> Vec<PgSetting> + Send + Sync>,
     /// The sessions that this one may see.
     pub activity: Arc<dyn Fn() -> Vec<PgActivity> + Send + Sync>,
@@ -101,9 +106,9 @@ impl Postgres {
         }
         let known = Known::new(tables).await?;
         let information = information::schema(&known)?;
-        let known = known.with_information(&information).await?;
         let statics = Arc::new(PgCatalogStaticTables::try_new()?);
         let catalog = PgCatalogSchemaProvider::try_new(known, statics, EmptyContextProvider)?;
+        let catalog = Mended::new(Arc::new(catalog)).await?;
         Ok(Self { base, catalog: Arc::new(catalog), information })
     }
 

@@ -93,7 +93,7 @@ async fn a_users_bounds_are_named() {
     assert_eq!(status(&sql(address, &ann, rows).await), 200);
     let limited = sql(address, &bob, rows).await;
     assert!(status(&limited) == 422 && limited.contains("10 rows (limit rows of the user bob"), "{limited}");
-    let large = "SELECT count(*) FROM (SELECT DISTINCT value FROM generate_series(1, 3000000) ORDER BY value)";
+    let large = "SELECT count(*) FROM (SELECT DISTINCT x FROM generate_series(1, 3000000) AS s(x) ORDER BY x)";
     let limited = sql(address, &ann, large).await;
     assert!(status(&limited) == 422 && limited.contains("the user ann together may hold 1 MiB"), "{limited}");
     let long = "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b, \

@@ -21,7 +21,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use super::{AppState, query_string, refuse};
-use crate::lens::PathGlob;
 use crate::query::encode::JsonEncoder;
 use crate::query::feed::{Ask, Cursor, Event, Filter, Kind, ReadError, Reader, Row, Since};
 use crate::query::{ErrorKind, Parameters, QueryError, Session};
@@ -85,7 +84,7 @@ impl Asked {
         let mut asked = Self { values: true, ..Self::default() };
         for (name, value) in query_string::pairs(query)? {
             match name.as_str() {
-                "path" => asked.filter.globs.push(PathGlob::new(&value).map_err(|error| error.to_string())?),
+                "path" => asked.filter.add_glob(&value)?,
                 "kind" => {
                     for kind in value.split(',') {
                         asked.filter.kinds.push(kind_named(kind)?);

@@ -81,6 +81,8 @@ pub(super) fn pieces(sql: &str) -> Result<Vec<Piece>, PgError> {
         wrong.position = at.chars(sql);
         wrong
     })?;
+    let words: Vec<Token> = tokens.iter().map(|token| token.token.clone()).collect();
+    crate::query::check_depth(&words)?;
     let mut offsets = Offsets::new(sql);
     let mut pieces = Vec::new();
     let mut begin = (0, 0);

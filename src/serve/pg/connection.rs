@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::{ParamValues, ScalarValue};
@@ -37,6 +37,12 @@ pub(super) const STATEMENTS_MAX: usize = 4_096;
 
 /// Portals and cursors of one session.
 pub(super) const PORTALS_MAX: usize = 256;
+
+/// The text of one message: a longer one is a mistake, and its words would take many times as much.
+pub(super) const SQL_BYTES_MAX: usize = 1 << 20;
+
+/// How much longer than its queries may take a session waits for a client that does not read.
+const READING_TIME_EXTRA: Duration = Duration::from_secs(10);
 
 /// Why a message was not carried out.
 enum Stop {
@@ -316,16 +322,16 @@ impl Connection {
                     Err(Stop::Error(error)) => self.fail(&error)?,
                 }
                 self.end_of_statement();
-                return self.ready();
+                self.ready()
             }
             Message::Sync => {
                 self.end_of_statement();
                 self.ready()?;
-                return self.writer.flush().await;
+                self.writer.flush().await
             }
-            Message::Flush => return self.writer.flush().await,
+            Message::Flush => self.writer.flush().await,
             // Left over from a COPY that was never begun.
-            Message::Copy => return Ok(()),
+            Message::Copy => Ok(()),
             message => {
                 let stop = self.extended(message).await;
                 self.entered.backend.end(self.waiting());
@@ -384,7 +390,14 @@ impl Connection {
     // The simple protocol.
 
     async fn simple(&mut self, sql: &str) -> Done<()> {
-        let pieces = command::pieces(sql)?;
+        let pieces = match check_length(sql).and_then(|()| command::pieces(sql)) {
+            Ok(pieces) => pieces,
+            Err(error) => {
+                let refused = Err(error.into());
+                self.log(sql, &refused, 0, Instant::now());
+                return refused;
+            }
+        };
         if pieces.is_empty() {
             self.put(Out::EmptyQueryResponse(EmptyQueryResponse::new()))?;
         }
@@ -450,8 +463,14 @@ impl Connection {
     async fn extended(&mut self, message: Message) -> Done<()> {
         match message {
             Message::Parse { name, sql, types } => {
+                let begun = Instant::now();
                 self.entered.backend.begin(&sql);
-                self.parse(name, &sql, &types).await
+                let done = self.parse(name, &sql, &types).await;
+                if done.is_err() {
+                    // What is parsed has its line when it runs.
+                    self.log(&sql, &done, 0, begun);
+                }
+                done
             }
             Message::Bind(bind) => self.bind(bind),
             Message::Describe(target) => self.describe_target(&target),
@@ -501,6 +520,7 @@ impl Connection {
                 return Err(error.hint("DEALLOCATE those that are not needed.").into());
             }
         }
+        check_length(sql)?;
         let mut pieces = command::pieces(sql)?;
         if pieces.len() > 1 {
             return Err(PgError::new("42601", "cannot insert multiple commands into a prepared statement").into());
@@ -556,26 +576,49 @@ impl Connection {
         }
         let Self { reader, entered, query, .. } = self;
         let backend = &entered.backend;
-        let plain = attended(reader, backend, async { Ok(query.describe(statement.clone(), &hints).await) }).await?;
+        // Parameters of table functions are not the planner's.
+        let arguments = question::for_describing(&statement);
+        let mut shaped = question::Shaped { types: &declared, typed: false, apart: false };
+        let mut described = shaped.attempt(&arguments.statement);
+        let plain = attended(reader, backend, async { Ok(query.describe(described.clone(), &hints).await) }).await?;
+        let plain = match plain {
+            // Two columns of one name: PostgreSQL does not mind.
+            Err(error) if error.to_string().contains("require unique expression names") => {
+                shaped.apart = true;
+                described = shaped.attempt(&arguments.statement);
+                attended(reader, backend, async { Ok(query.describe(described.clone(), &hints).await) }).await?
+            }
+            plain => plain,
+        };
         let is_typed = |described: &crate::query::Described| {
             described.parameters.iter().zip(&hints).all(|(known, hint)| hint.is_none() || known.is_some())
         };
-        let (statement, described) = match plain {
-            Ok(described) if is_typed(&described) => (statement, described),
+        let described = match plain {
+            Ok(plain) if is_typed(&plain) => plain,
             plain if hints.iter().any(Option::is_some) => {
                 // What the client says of its parameters helps where the statement itself does not tell.
-                let typed = question::with_types(&statement, &declared);
-                match attended(reader, backend, async { Ok(query.describe(typed.clone(), &hints).await) }).await? {
-                    Ok(described) => (typed, described),
-                    Err(_) => (statement, plain?),
+                let typed = question::Shaped { typed: true, ..shaped }.attempt(&arguments.statement);
+                match attended(reader, backend, async { Ok(query.describe(typed, &hints).await) }).await? {
+                    Ok(described) => {
+                        shaped.typed = true;
+                        described
+                    }
+                    Err(_) => plain?,
                 }
             }
-            plain => (statement, plain?),
+            plain => plain?,
         };
-        let mut known = Vec::with_capacity(described.parameters.len());
-        for (at, inferred) in described.parameters.iter().enumerate() {
+        // With parameters of table functions it is filled in anew each time that it runs.
+        let statement = shaped.attempt(&statement);
+        let count = arguments.count.max(described.parameters.len());
+        let mut known = Vec::with_capacity(count);
+        for at in 0..count {
+            let inferred = described.parameters.get(at).and_then(Option::as_ref);
             let of = match (declared.get(at).cloned().flatten(), inferred) {
                 (Some(of), _) => of,
+                (None, None) if arguments.types.contains_key(&(at + 1)) => {
+                    arguments.types.get(&(at + 1)).cloned().unwrap_or(Type::TEXT)
+                }
                 (None, Some(inferred)) => arrow_pg::datatypes::into_pg_type(inferred).unwrap_or(Type::TEXT),
                 (None, None) => Type::TEXT,
             };
@@ -744,9 +787,10 @@ impl Connection {
         let Some(question) = &prepared.question else {
             return Ok(self.shown(&prepared.command)?);
         };
+        let statement = question::with_arguments(&question.statement, &values);
         let values = ParamValues::from(values);
         let Self { reader, entered, query, .. } = self;
-        let run = async { Ok(query.run(question.statement.clone(), values).await?) };
+        let run = async { Ok(query.run(statement, values).await?) };
         let stream = attended(reader, &entered.backend, run).await?;
         Ok(Rows::stream(question.schema.clone(), stream))
     }
@@ -795,8 +839,15 @@ impl Connection {
     }
 
     async fn flush_attended(&mut self) -> Done<()> {
-        let Self { reader, entered, writer, .. } = self;
-        attended(reader, &entered.backend, async { Ok(writer.flush().await?) }).await
+        let Self { reader, entered, writer, query, .. } = self;
+        let time_max = query.time_max() + READING_TIME_EXTRA;
+        let flush = async {
+            match tokio::time::timeout(time_max, writer.flush()).await {
+                Ok(flushed) => Ok(flushed?),
+                Err(_) => Err(Stop::Gone(io::ErrorKind::TimedOut.into())),
+            }
+        };
+        attended(reader, &entered.backend, flush).await
     }
 
     /// SHOW's answer.
@@ -1134,6 +1185,14 @@ impl Connection {
 
 /// Savepoints of one transaction.
 const SAVEPOINTS_MAX: usize = 1_024;
+
+fn check_length(sql: &str) -> Result<(), PgError> {
+    match sql.len() {
+        ..=SQL_BYTES_MAX => Ok(()),
+        bytes => Err(PgError::new("54000", format!("the statement has {bytes} bytes, of at most {SQL_BYTES_MAX}"))
+            .hint("Parameters may be longer.")),
+    }
+}
 
 fn no_cursor(name: &str) -> PgError {
     PgError::new("34000", format!("cursor \"{name}\" does not exist"))

@@ -107,6 +107,7 @@ fn code(fault: Fault) -> &'static str {
         Fault::DivisionByZero => "22012",
         Fault::OutOfRange => "22003",
         Fault::ReadOnly => "25006",
+        Fault::TooComplex => "54001",
         Fault::Unsupported => "0A000",
         // What cannot be told apart: a rule of SQL that the statement breaks.
         Fault::Other => "42000",

@@ -78,7 +78,7 @@ pub(super) fn read(
             }
             read_text(text, of, &target)
         }
-        Format::Binary => read_binary(bytes, of, &target, time_zone)
+        Format::Binary => read_binary(bytes, of, &target)
             .ok_or_else(|| PgError::new("22P03", format!("incorrect binary data format in bind parameter {number}")))?,
     }
 }
@@ -94,6 +94,7 @@ fn read_text(text: &str, of: &Type, target: &DataType) -> Result<ScalarValue, Pg
             _ => Err(wrong()),
         },
         DataType::Decimal128(..) => decimal(text.trim()).ok_or_else(wrong),
+        DataType::Interval(_) => interval(text).ok_or_else(wrong),
         DataType::List(element) => {
             let elements = array_elements(text).ok_or_else(wrong)?;
             let values = StringArray::from(elements);
@@ -145,6 +146,57 @@ fn bytea(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// `1 year 2 mons -3 days 04:05:06.7`, as PostgreSQL writes intervals.
+fn interval(text: &str) -> Option<ScalarValue> {
+    let (mut months, mut days, mut nanos) = (0_i32, 0_i32, 0_i64);
+    let mut words = text.split_whitespace();
+    let mut seen = false;
+    while let Some(word) = words.next() {
+        seen = true;
+        if let Some((hours, rest)) = word.split_once(':') {
+            let negative = hours.starts_with('-');
+            let hours: i64 = hours.trim_start_matches(['-', '+']).parse().ok()?;
+            let (minutes, seconds) = rest.split_once(':').unwrap_or((rest, "0"));
+            let (minutes, seconds): (i64, f64) = (minutes.parse().ok()?, seconds.parse().ok()?);
+            let whole = hours.checked_mul(3_600)?.checked_add(minutes.checked_mul(60)?)?.checked_mul(1_000_000_000)?;
+            let total = whole.checked_add((seconds * 1e6).round() as i64 * 1_000)?;
+            nanos = nanos.checked_add(if negative { -total } else { total })?;
+            continue;
+        }
+        let digits = word.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(word.len());
+        let (number, unit) = word.split_at_checked(digits)?;
+        let unit = if unit.is_empty() { words.next()? } else { unit };
+        let unit = unit.to_ascii_lowercase();
+        let unit = unit.strip_suffix('s').unwrap_or(&unit);
+        let seconds = match unit {
+            "year" | "yr" | "y" => {
+                months = months.checked_add(number.parse::<i32>().ok()?.checked_mul(12)?)?;
+                continue;
+            }
+            "mon" | "month" => {
+                months = months.checked_add(number.parse().ok()?)?;
+                continue;
+            }
+            "week" | "w" => {
+                days = days.checked_add(number.parse::<i32>().ok()?.checked_mul(7)?)?;
+                continue;
+            }
+            "day" | "d" => {
+                days = days.checked_add(number.parse().ok()?)?;
+                continue;
+            }
+            "hour" | "hr" | "h" => 3_600.0,
+            "minute" | "min" | "m" => 60.0,
+            "second" | "sec" | "" => 1.0,
+            "millisecond" | "msec" => 0.001,
+            _ => return None,
+        };
+        let value: f64 = number.parse().ok()?;
+        nanos = nanos.checked_add((value * seconds * 1e6).round() as i64 * 1_000)?;
+    }
+    seen.then(|| ScalarValue::new_interval_mdn(months, days, nanos))
+}
+
 /// A number with as many places as it is written with.
 fn decimal(text: &str) -> Option<ScalarValue> {
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
@@ -169,7 +221,7 @@ fn decimal(text: &str) -> Option<ScalarValue> {
 }
 
 /// `{a,"b c",NULL}`, of one dimension.
-fn array_elements(text: &str) -> Option<Vec<Option<String>>> {
+pub(super) fn array_elements(text: &str) -> Option<Vec<Option<String>>> {
     let inner = text.trim().strip_prefix('{')?.strip_suffix('}')?;
     let mut elements = Vec::new();
     let mut chars = inner.chars().peekable();
@@ -217,12 +269,7 @@ fn unquoted(element: &str) -> Option<String> {
 }
 
 /// `None` where the bytes are not such a value; an inner error where they are one that cannot be held.
-fn read_binary(
-    mut bytes: &[u8],
-    of: &Type,
-    target: &DataType,
-    time_zone: &str,
-) -> Option<Result<ScalarValue, PgError>> {
+fn read_binary(mut bytes: &[u8], of: &Type, target: &DataType) -> Option<Result<ScalarValue, PgError>> {
     let out_of_range = || PgError::new("22003", format!("a value of type {} is out of range", of.name()));
     let value = match target {
         DataType::Boolean => ScalarValue::Boolean(Some(bytes.try_get_u8().ok()? != 0)),
@@ -298,7 +345,7 @@ fn read_binary(
                     Ok(length) => {
                         let (value, rest) = bytes.split_at_checked(length)?;
                         bytes = rest;
-                        match read_binary(value, &element_type, element.data_type(), time_zone)? {
+                        match read_binary(value, &element_type, element.data_type())? {
                             Ok(value) => value,
                             Err(error) => return Some(Err(error)),
                         }
@@ -360,12 +407,16 @@ mod tests {
         assert_eq!(text("4.2", &Type::INT4), Err("22P02"));
         assert_eq!(text("99999999999", &Type::INT4), Err("22P02"));
         assert_eq!(text("t", &Type::BOOL).as_deref(), Ok("true"));
-        assert_eq!(text("-1.50e1", &Type::NUMERIC).as_deref(), Ok("Some(-150),38,1"));
+        assert_eq!(text("-1.50e1", &Type::NUMERIC).as_deref(), Ok("-15.0"));
         assert_eq!(text("x", &Type::NUMERIC), Err("22P02"));
         let noon = read(1, Some(b"2026-11-20 12:00:00"), Format::Text, &Type::TIMESTAMPTZ, "Europe/Berlin").unwrap();
         let expected = ScalarValue::TimestampMicrosecond(Some(1_795_172_400_000_000), Some("Europe/Berlin".into()));
         assert_eq!(noon, expected, "11:00 UTC");
         assert_eq!(array_elements("{a,\"b,c\",NULL,\"NULL\"}").unwrap().len(), 4);
+        let expected = ScalarValue::new_interval_mdn(-11, 3, 14_706_700_000_000);
+        assert_eq!(interval("-1 years 1 mon 3 days 04:05:06.7"), Some(expected));
+        assert_eq!(interval("1 day 0:00:03"), Some(ScalarValue::new_interval_mdn(0, 1, 3_000_000_000)));
+        assert_eq!(interval("soon"), None);
         assert_eq!(array_elements("{}"), Some(vec![]));
         assert_eq!(array_elements("{a"), None);
         assert_eq!(bytea("\\x00ff"), Some(vec![0, 255]));

@@ -3,15 +3,20 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::array::timezone::Tz;
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef, TimeUnit};
-use arrow_pg::datatypes::field_into_pg_type;
+use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use arrow_pg::datatypes::{PG_CHAR_KEY, PG_OID_ALIAS_KEY, field_into_pg_type};
 use arrow_pg::encoder::{Encoder, encode_value};
+use bytes::{BufMut, BytesMut};
+use chrono::{DateTime, Datelike, Offset, TimeDelta, TimeZone};
 use futures::StreamExt;
 use pgwire::api::Type;
 use pgwire::api::results::{FieldFormat, FieldInfo};
+use pgwire::types::ToSqlText;
 use pgwire::types::format::FormatOptions;
+use postgres_types::{IsNull, ToSql};
 
 use super::error::PgError;
 use super::message::Format;
@@ -25,7 +30,16 @@ pub(super) fn shown(schema: &Schema, names: &[Option<String>], time_zone: &str) 
         .enumerate()
         .map(|(at, field)| {
             let name = names.get(at).cloned().flatten().unwrap_or_else(|| field.name().clone());
-            Field::new(name, shown_type(field.data_type(), time_zone), true).with_metadata(field.metadata().clone())
+            let data_type = shown_type(field.data_type(), time_zone);
+            let mut metadata = field.metadata().clone();
+            // A cast keeps the marks of what it is a cast of: an oid as a bigint is no oid any more.
+            if data_type != DataType::Int32 {
+                metadata.remove(PG_OID_ALIAS_KEY);
+            }
+            if data_type != DataType::Utf8 {
+                metadata.remove(PG_CHAR_KEY);
+            }
+            Field::new(name, data_type, true).with_metadata(metadata)
         })
         .collect();
     Arc::new(Schema::new(fields))
@@ -89,6 +103,68 @@ fn type_size(of: &Type) -> i16 {
         Type::INTERVAL => 16,
         Type::NAME => 64,
         _ => -1,
+    }
+}
+
+/// A moment as PostgreSQL writes it: no more digits than it has, and the zone's offset behind it.
+#[derive(Debug)]
+struct Time {
+    micros: i64,
+    zone: Option<Tz>,
+}
+
+/// Microseconds from 1970 to 2000, where PostgreSQL begins to count.
+const EPOCH_MICROS: i64 = 946_684_800_000_000;
+
+impl ToSql for Time {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        out.put_i64(self.micros.checked_sub(EPOCH_MICROS).ok_or("the time is out of range")?);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(of: &Type) -> bool {
+        matches!(*of, Type::TIMESTAMP | Type::TIMESTAMPTZ)
+    }
+
+    fn to_sql_checked(
+        &self,
+        of: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        self.to_sql(of, out)
+    }
+}
+
+impl ToSqlText for Time {
+    fn to_sql_text(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+        _: &FormatOptions,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        let utc = DateTime::from_timestamp_micros(self.micros).ok_or("the time is out of range")?.naive_utc();
+        let offset = self.zone.map(|zone| zone.offset_from_utc_datetime(&utc).fix().local_minus_utc());
+        let local = utc.checked_add_signed(TimeDelta::seconds(i64::from(offset.unwrap_or(0))));
+        let local = local.ok_or("the time is out of range")?;
+        let (year, era) = if local.year() > 0 { (local.year(), "") } else { (1 - local.year(), " BC") };
+        let mut text = format!("{year:04}-{}", local.format("%m-%d %H:%M:%S"));
+        let micros = self.micros.rem_euclid(1_000_000);
+        if micros != 0 {
+            text.push_str(format!(".{micros:06}").trim_end_matches('0'));
+        }
+        if let Some(offset) = offset {
+            let (sign, offset) = (if offset < 0 { '-' } else { '+' }, offset.unsigned_abs());
+            text.push_str(&format!("{sign}{:02}", offset / 3_600));
+            if offset % 3_600 != 0 {
+                text.push_str(&format!(":{:02}", offset / 60 % 60));
+            }
+            if offset % 60 != 0 {
+                text.push_str(&format!(":{:02}", offset % 60));
+            }
+        }
+        text.push_str(era);
+        out.put_slice(text.as_bytes());
+        Ok(IsNull::No)
     }
 }
 
@@ -177,6 +253,15 @@ impl Rows {
         for ((column, field), info) in batch.columns().iter().zip(self.schema.fields()).zip(fields) {
             if column.is_null(*at) {
                 encoder.encode_field(&None::<i8>, info).map_err(wrong)?;
+            } else if let Some(times) = column.as_primitive_opt::<TimestampMicrosecondType>() {
+                let zone = match field.data_type() {
+                    DataType::Timestamp(_, Some(zone)) => Some(
+                        zone.parse::<Tz>()
+                            .map_err(|error| PgError::new("22023", format!("the zone {zone:?}: {error}")))?,
+                    ),
+                    _ => None,
+                };
+                encoder.encode_field(&Time { micros: times.value(*at), zone }, info).map_err(wrong)?;
             } else {
                 encode_value(encoder, column, *at, field, info).map_err(wrong)?;
             }
@@ -190,5 +275,25 @@ impl Rows {
         if let Some((_, at)) = &mut self.current {
             *at += 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_postgresql_writes_them() {
+        let written = |micros: i64, zone: Option<&str>| {
+            let mut out = BytesMut::new();
+            let time = Time { micros, zone: zone.map(|zone| zone.parse().unwrap()) };
+            time.to_sql_text(&Type::TIMESTAMPTZ, &mut out, &FormatOptions::default()).unwrap();
+            String::from_utf8(out.to_vec()).unwrap()
+        };
+        assert_eq!(written(1_795_172_400_120_000, Some("Europe/Berlin")), "2026-11-20 12:00:00.12+01");
+        assert_eq!(written(1_795_172_400_000_000, Some("Asia/Kolkata")), "2026-11-20 16:30:00+05:30");
+        assert_eq!(written(1_795_172_400_000_001, None), "2026-11-20 11:00:00.000001");
+        assert_eq!(written(-1, Some("UTC")), "1969-12-31 23:59:59.999999+00");
+        assert_eq!(written(-62_167_219_200_000_000, None), "0001-01-01 00:00:00 BC");
     }
 }

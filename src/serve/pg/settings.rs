@@ -295,7 +295,7 @@ fn milliseconds(text: &str) -> Option<u64> {
 /// As PostgreSQL shows it: in the greatest unit that leaves nothing over.
 fn shown_time(milliseconds: u64) -> String {
     const UNITS: [(u64, &str); 5] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1, "ms")];
-    let unit = UNITS.iter().find(|(factor, _)| milliseconds > 0 && milliseconds % factor == 0);
+    let unit = UNITS.iter().find(|(factor, _)| milliseconds > 0 && milliseconds.is_multiple_of(*factor));
     unit.map_or_else(|| "0".to_owned(), |(factor, unit)| format!("{}{unit}", milliseconds / factor))
 }
 

@@ -39,6 +39,12 @@ pub fn add(
     limits: &[(&str, String)],
 ) -> Result<(), UsersError> {
     let mut document = open(path)?;
+    // Comments alone are what comes behind the last table: they stay before the first.
+    let head = document.trailing().as_str().unwrap_or_default().to_owned();
+    let is_first = users(&mut document).is_empty();
+    if is_first {
+        document.set_trailing("");
+    }
     let users = users(&mut document);
     if users.contains_key(name.as_str()) {
         return Err(UsersError::Listed { path: path.to_owned(), name: name.as_str().to_owned() });
@@ -48,6 +54,9 @@ pub fn add(
     user.insert("scram", value(verifier.to_string()));
     for (key, text) in limits {
         user.insert(key, value(text));
+    }
+    if is_first {
+        user.decor_mut().set_prefix(format!("{head}\n"));
     }
     users.insert(name.as_str(), Item::Table(user));
     write(path, &document)

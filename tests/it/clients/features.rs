@@ -7,6 +7,8 @@ pub struct ClientKind {
     pub title: &'static str,
     pub program: &'static str,
     pub interpreter: Interpreter,
+    /// How a person connects with it.
+    pub connect: &'static str,
 }
 
 /// The environments that `tests/run` makes.
@@ -18,21 +20,87 @@ pub enum Interpreter {
 
 /// Those that are asked for everything.
 pub const CLIENTS: [ClientKind; 9] = [
-    client("psql", "psql", "drive_psql.py", Interpreter::Clients),
-    client("psycopg2", "psycopg2", "drive_psycopg2.py", Interpreter::Clients),
-    client("psycopg", "psycopg 3", "drive_psycopg.py", Interpreter::Clients),
-    client("asyncpg", "asyncpg", "drive_asyncpg.py", Interpreter::Clients),
-    client("sqlalchemy14", "SQLAlchemy 1.4", "drive_sqlalchemy.py", Interpreter::Sqlalchemy14),
-    client("sqlalchemy2", "SQLAlchemy 2", "drive_sqlalchemy.py", Interpreter::Clients),
-    client("pandas", "pandas", "drive_pandas.py", Interpreter::Clients),
-    client("jdbc", "JDBC", "drive_jdbc.py", Interpreter::Clients),
-    client("adbc", "ADBC", "drive_adbc.py", Interpreter::Clients),
+    client(
+        "psql",
+        "psql",
+        "drive_psql.py",
+        Interpreter::Clients,
+        "psql \"host=HOST port=5847 dbname=zktrail user=USER sslmode=verify-full sslrootcert=ca.pem\"",
+    ),
+    client(
+        "psycopg2",
+        "psycopg2",
+        "drive_psycopg2.py",
+        Interpreter::Clients,
+        "psycopg2.connect(\"host=HOST port=5847 dbname=zktrail user=USER sslmode=verify-full sslrootcert=ca.pem\")",
+    ),
+    client(
+        "psycopg",
+        "psycopg 3",
+        "drive_psycopg.py",
+        Interpreter::Clients,
+        "psycopg.connect(\"host=HOST port=5847 dbname=zktrail user=USER sslmode=verify-full sslrootcert=ca.pem\")",
+    ),
+    client(
+        "asyncpg",
+        "asyncpg",
+        "drive_asyncpg.py",
+        Interpreter::Clients,
+        "asyncpg.connect(host=\"HOST\", port=5847, database=\"zktrail\", user=\"USER\", ssl=ssl.create_default_context(cafile=\"ca.pem\"))",
+    ),
+    client(
+        "sqlalchemy14",
+        "SQLAlchemy 1.4",
+        "drive_sqlalchemy.py",
+        Interpreter::Sqlalchemy14,
+        "postgresql+psycopg2://USER:PASSWORD@HOST:5847/zktrail?sslmode=verify-full&sslrootcert=ca.pem",
+    ),
+    client(
+        "sqlalchemy2",
+        "SQLAlchemy 2",
+        "drive_sqlalchemy.py",
+        Interpreter::Clients,
+        "postgresql+psycopg://USER:PASSWORD@HOST:5847/zktrail?sslmode=verify-full&sslrootcert=ca.pem",
+    ),
+    client(
+        "pandas",
+        "pandas",
+        "drive_pandas.py",
+        Interpreter::Clients,
+        "pandas.read_sql(sqlalchemy.text(\"SELECT …\"), engine)",
+    ),
+    client(
+        "jdbc",
+        "JDBC",
+        "drive_jdbc.py",
+        Interpreter::Clients,
+        "jdbc:postgresql://HOST:5847/zktrail?sslmode=verify-full&sslrootcert=ca.pem",
+    ),
+    client(
+        "adbc",
+        "ADBC",
+        "drive_adbc.py",
+        Interpreter::Clients,
+        "adbc_driver_postgresql.dbapi.connect(\"postgresql://USER:PASSWORD@HOST:5847/zktrail?sslmode=verify-full&sslrootcert=ca.pem\")",
+    ),
 ];
 
 /// Those whose own statements are replayed.
 pub const REPLAYED: [ClientKind; 2] = [
-    client("grafana", "Grafana's PostgreSQL data source", "replay_grafana.py", Interpreter::Clients),
-    client("superset", "Superset", "replay_superset.py", Interpreter::Sqlalchemy14),
+    client(
+        "grafana",
+        "Grafana's PostgreSQL data source",
+        "replay_grafana.py",
+        Interpreter::Clients,
+        "Host HOST:5847, database zktrail, TLS/SSL mode verify-full, TimescaleDB off",
+    ),
+    client(
+        "superset",
+        "Superset",
+        "replay_superset.py",
+        Interpreter::Sqlalchemy14,
+        "postgresql+psycopg2://USER:PASSWORD@HOST:5847/zktrail?sslmode=verify-full&sslrootcert=ca.pem",
+    ),
 ];
 
 const fn client(
@@ -40,8 +108,9 @@ const fn client(
     title: &'static str,
     program: &'static str,
     interpreter: Interpreter,
+    connect: &'static str,
 ) -> ClientKind {
-    ClientKind { name, title, program, interpreter }
+    ClientKind { name, title, program, interpreter, connect }
 }
 
 /// The groups of rows, in the table's order.

@@ -1,11 +1,15 @@
 //! The history that the clients ask: a workload, znodes with awkward values, and a session that stays.
 
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Map, Value, json};
+use tokio::net::TcpStream;
+use zktrail::serve::users::{Role, Verifier, edit};
 use zookeeper_client::{Acls, Client, CreateMode};
 
+use super::certificates::Certificates;
 use crate::agent::{Agent, Settings};
 use crate::prerequisites::history_folder;
 use crate::servers::{Ensemble, Shape, Version};
@@ -13,33 +17,62 @@ use crate::workload::{Workload, create, session};
 
 const OPERATIONS: usize = 20_000;
 const RECORDED_WITHIN: Duration = Duration::from_secs(120);
+const OPEN_WITHIN: Duration = Duration::from_secs(60);
 /// The change that ends it.
 const END: &str = "/clients/end";
 
-/// A recorded history that nothing changes any more, and the agent that serves it.
+/// A recorded history that nothing changes any more, and an agent that serves it.
 pub struct History {
+    /// On loopback, open to anybody.
     pub agent: Agent,
     /// What the programs hold the answers against, told by the HTTP door.
     pub facts: Value,
+    connect: String,
+    folder: tempfile::TempDir,
     _session: Client,
     _ensemble: Ensemble,
-    _folder: tempfile::TempDir,
 }
 
 impl History {
-    /// Records it; `settings` may add flags of the agent.
-    pub async fn record(settings: impl FnOnce(Settings) -> Settings) -> Result<Self> {
+    pub async fn record() -> Result<Self> {
         let ensemble = Ensemble::start(Version::Embedded, Shape::Standalone).await?;
         let connect = ensemble.connect_string();
         let folder = history_folder()?;
-        let agent = Agent::start(settings(Settings::new(&connect, folder.path()))).await?;
+        let mut agent = Agent::start(Settings::new(&connect, folder.path())).await?;
         Workload::new(&connect, 5, OPERATIONS).run().await?;
         let session = awkward_znodes(&connect).await?;
         let query = format!("SELECT seq FROM changes WHERE path = '{END}'");
         agent.sql_until(RECORDED_WITHIN, &query, |rows| !rows.is_empty()).await?;
+        // A start reads every ACL, and what the workload changed of them becomes rows: the next start finds nothing new.
+        ensure!(agent.terminate().await? == 0, "SIGTERM must end the agent with 0");
+        agent.start_again().await?;
         let facts = facts(&agent).await?;
-        Ok(Self { agent, facts, _session: session, _ensemble: ensemble, _folder: folder })
+        Ok(Self { agent, facts, connect, folder, _session: session, _ensemble: ensemble })
     }
+
+    /// Lets another agent serve it, to this user alone, over TLS where the client wants it.
+    pub async fn guard(&mut self, user: &str, password: &str, tls: &Certificates, connections: usize) -> Result<()> {
+        ensure!(self.agent.terminate().await? == 0, "SIGTERM must end the agent with 0");
+        add_user(self.folder.path(), user, password)?;
+        let settings = Settings::new(&self.connect, self.folder.path())
+            .with("--postgres-connections", &connections.to_string())
+            .with("--tls-cert", &tls.certificate.to_string_lossy())
+            .with("--tls-key", &tls.key.to_string_lossy());
+        self.agent = Agent::spawn(settings)?;
+        // The HTTP door speaks TLS alone now: the other one tells when it is open.
+        let deadline = Instant::now() + OPEN_WITHIN;
+        while TcpStream::connect(self.agent.postgres()).await.is_err() {
+            ensure!(Instant::now() < deadline, "the door is not open after {OPEN_WITHIN:?}\n{}", self.agent.logs());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+}
+
+fn add_user(history: &Path, user: &str, password: &str) -> Result<()> {
+    let user = user.parse().map_err(anyhow::Error::msg)?;
+    let verifier = Verifier::of_new(password)?;
+    Ok(edit::add(&history.join("users.toml"), &user, Role::ReadValues, &verifier, &[])?)
 }
 
 /// Ephemerals last as long as the session that this gives.

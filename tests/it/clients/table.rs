@@ -21,12 +21,12 @@ This page is written by the suite. To write it anew: `ZKTRAIL_WRITE_DOCS=1 cargo
 pub fn page(reports: &[(&ClientKind, Report)]) -> String {
     let mut page = HEAD.to_owned();
     let find = |name: &str| reports.iter().find(|(client, _)| client.name == name).map(|(_, report)| report);
-    page.push_str("| client | driven as |\n| --- | --- |\n");
+    page.push_str("| client | driven as | connects with |\n| --- | --- | --- |\n");
     for client in CLIENTS.iter().chain(&REPLAYED) {
         let versions: Vec<String> = find(client.name)
             .map(|report| report.versions.iter().map(|(package, version)| format!("{package} {version}")).collect())
             .unwrap_or_default();
-        let _ = writeln!(page, "| {} | {} |", client.title, versions.join(", "));
+        let _ = writeln!(page, "| {} | {} | `{}` |", client.title, versions.join(", "), client.connect);
     }
     for (group, title) in GROUPS {
         let features: Vec<_> = FEATURES.iter().filter(|(name, _)| name.split('.').next() == Some(group)).collect();
@@ -67,15 +67,15 @@ pub fn page(reports: &[(&ClientKind, Report)]) -> String {
 /// The reasons, each once, in the order in which they are written down.
 fn reasons() -> Vec<&'static str> {
     let mut found: Vec<&'static str> = Vec::new();
-    for (_, _, reason) in ALLOWED {
-        if !found.contains(reason) {
-            found.push(reason);
+    for known in ALLOWED {
+        if !found.contains(&known.reason) {
+            found.push(known.reason);
         }
     }
     found
 }
 
 fn reason(client: &str, feature: &str) -> Option<usize> {
-    let (_, _, reason) = ALLOWED.iter().find(|(c, f, _)| *c == client && *f == feature)?;
-    reasons().iter().position(|known| known == reason).map(|at| at + 1)
+    let known = ALLOWED.iter().find(|known| known.is_about(client, feature))?;
+    reasons().iter().position(|reason| *reason == known.reason).map(|at| at + 1)
 }

@@ -7,6 +7,9 @@ use super::{Group, Recorded, Verdict};
 /// Words of SQL that are no functions in PostgreSQL's catalogue, and mean the same there.
 const SYNTAX: [&str; 6] = ["coalesce", "nullif", "greatest", "least", "grouping", "row"];
 
+/// Names of PostgreSQL's that are something else here by their nature: the last name of a path, and whose version it is.
+const OTHERS: [&str; 2] = ["name", "version"];
+
 pub fn write(groups: &[Group], recorded: &Recorded, verdicts: &[Verdict], ours: &[String]) -> String {
     let mut page = String::from(HEAD);
     let mut notes = String::new();
@@ -55,6 +58,7 @@ pub fn write(groups: &[Group], recorded: &Recorded, verdicts: &[Verdict], ours: 
         .map(|name| format!("`{name}`"))
         .collect();
     page.push_str(&alone.join(" "));
+    page.push_str("\n\n`name(path)` is the last name of a path; PostgreSQL's function of that name is a cast that nobody needs. `version()` names zktrail.");
     page.push('\n');
     page
 }
@@ -71,6 +75,7 @@ expressions of both, as text; no answer may differ without an error. Numbers are
 - Text is compared and sorted by code points, as in PostgreSQL under the collation `C.UTF-8`.
 - Intervals compare as in PostgreSQL; sorted or aggregated by `min` and `max` they go by months, then days, then time.
 - Times have years from 1 to 262142 and are never infinite.
+- `sum` of whole numbers is a `numeric`, whatever their width.
 - JSON is text. A value that was cast to `json` or `jsonb` is checked, and to `jsonb` also written in its normal form.
 ";
 
@@ -97,5 +102,8 @@ pub fn unasked(recorded: &Recorded, expressions: &[String], ours: &[String]) -> 
             })
         })
     };
-    ours.iter().filter(|name| theirs.contains(name.as_str()) && !called(name)).cloned().collect()
+    ours.iter()
+        .filter(|name| theirs.contains(name.as_str()) && !OTHERS.contains(&name.as_str()) && !called(name))
+        .cloned()
+        .collect()
 }

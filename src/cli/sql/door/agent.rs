@@ -55,7 +55,7 @@ impl Agent {
             agent.authorization = Some(basic(user, &agent.url).map_err(NotFound::Shut)?);
         }
         let response = match agent.knock() {
-            Err(ureq::Error::Rustls(error)) => {
+            Err(error) if is_of_certificate(&error) => {
                 return Err(NotFound::Shut(anyhow!(
                     "the certificate of {} is not trusted ({error}): --ca FILE names the one that signed it",
                     agent.url
@@ -152,6 +152,15 @@ fn roots(path: &Path) -> anyhow::Result<RootCerts> {
         bail!("{} holds no certificate: it should be PEM", path.display());
     }
     Ok(RootCerts::new_with_certs(&certificates))
+}
+
+fn is_of_certificate(error: &ureq::Error) -> bool {
+    use tokio_rustls::rustls::Error;
+    match error {
+        ureq::Error::Rustls(_) => true,
+        ureq::Error::Io(error) => error.get_ref().is_some_and(|inner| inner.is::<Error>()),
+        _ => false,
+    }
 }
 
 /// The header of HTTP Basic.

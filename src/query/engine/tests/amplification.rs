@@ -19,9 +19,9 @@ async fn much_of_little_is_refused() {
         "SELECT length(rpad(path, 1000000000, 'ab')) FROM changes".to_owned(),
         "SELECT length(replace(repeat('a', 100000), 'a', repeat('b', 100000)))".to_owned(),
         "SELECT length(regexp_replace(repeat('a', 100000), 'a', repeat('b', 100000), 'g'))".to_owned(),
-        "SELECT array_length(array_repeat(1, 2000000000))".to_owned(),
-        "SELECT array_length(range(1, 1000000000000))".to_owned(),
-        "SELECT array_length(array_resize([1], 2000000000, 1))".to_owned(),
+        "SELECT array_length(array_repeat(1, 2000000000), 1)".to_owned(),
+        "SELECT array_length(range(1, 1000000000000), 1)".to_owned(),
+        "SELECT array_length(array_resize([1], 2000000000, 1), 1)".to_owned(),
         doubled(18, "t || t"),
         doubled(18, "concat(t, t)"),
         doubled(18, "concat_ws(',', t, t)"),
@@ -51,4 +51,20 @@ async fn what_is_bounded_means_what_it_did() {
     ] {
         assert_eq!(csv(&engine, sql).await, answer, "{sql}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn equal_projections_on_each_other_are_all_carried_out() {
+    let engine = engine(vec![view("a", Vec::new(), &rows(0, 3, 3))], Limits::default());
+    for (with, levels, answer) in [("t || t", 5, 32), ("concat(t, t)", 4, 16), ("t || t", 1, 2), ("t || t", 2, 4)] {
+        let inner =
+            (0..levels).fold("SELECT 'x' AS t".to_owned(), |inner, _| format!("SELECT {with} AS t FROM ({inner})"));
+        let answered = csv(&engine, &format!("SELECT length(t) AS n FROM ({inner})")).await;
+        assert_eq!(answered, format!("n\n{answer}\n"), "{with} {levels} times");
+    }
+    let numbers =
+        "SELECT x + x AS x, y FROM (SELECT x + x AS x, y FROM (SELECT x + x AS x, y FROM (SELECT 1 AS x, 2 AS y)))";
+    assert_eq!(csv(&engine, numbers).await, "x,y\n8,2\n");
+    let versions = "SELECT v + 1 AS v FROM (SELECT v + 1 AS v FROM (SELECT version AS v FROM changes)) ORDER BY v";
+    assert_eq!(csv(&engine, versions).await, "v\n2\n3\n4\n");
 }

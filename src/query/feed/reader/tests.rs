@@ -3,7 +3,6 @@ use std::sync::{Arc, Mutex};
 use futures::StreamExt;
 
 use super::*;
-use crate::history::layout::Day;
 use crate::history::view::View;
 use crate::lens::PathGlob;
 use crate::query::encode::JsonEncoder;

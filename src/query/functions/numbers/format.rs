@@ -77,7 +77,6 @@ fn parse(format: &str) -> Result<Format, String> {
             pieces.push(Piece::Minus);
             length = 2;
         } else if upper.starts_with("PL") {
-            result.sign = Sign::Placed;
             pieces.push(Piece::Plus);
             length = 2;
         } else if upper.starts_with("SG") {
@@ -157,6 +156,9 @@ fn parse(format: &str) -> Result<Format, String> {
 
 /// A number by a format. Where it has more digits than the format, `#` stands for each.
 pub(in crate::query::functions) fn to_char(value: &BigDecimal, format: &str) -> Result<String, String> {
+    if format.is_empty() {
+        return Ok(String::new());
+    }
     let upper = format.to_ascii_uppercase();
     if upper == "RN" || upper == "FMRN" {
         return Ok(roman(value, upper == "FMRN", format.contains("rn")));
@@ -204,6 +206,14 @@ pub(in crate::query::functions) fn to_char(value: &BigDecimal, format: &str) -> 
         while fraction.len() > format.zeros_behind && fraction.last() == Some(&'0') {
             fraction.pop();
         }
+    }
+    if format.fill
+        && whole.is_empty()
+        && fraction.is_empty()
+        && !overflows
+        && let Some(last) = digits.last_mut().filter(|last| **last == ' ')
+    {
+        *last = '0';
     }
     Ok(lay_out(&format, &digits, &fraction, negative, whole))
 }

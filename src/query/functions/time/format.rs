@@ -27,7 +27,7 @@ pub(super) const ROMAN_MONTHS: [&str; 12] = ["I", "II", "III", "IV", "V", "VI", 
 /// One piece of a format.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Piece {
-    Field { name: &'static str, fill: bool, ordinal: Option<bool>, digits: bool, translated: bool },
+    Field { name: &'static str, fill: bool, ordinal: Option<bool>, digits: bool },
     Text(char),
     Separator(char),
 }
@@ -154,13 +154,14 @@ pub(super) fn pieces(format: &str) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let mut rest = format;
     while !rest.is_empty() {
-        let (mut fill, mut translated) = (false, false);
+        let mut fill = false;
         let mut behind = rest;
         loop {
             if let Some(after) = strip_ignoring_case(behind, "FM") {
                 (fill, behind) = (true, after);
             } else if let Some(after) = behind.strip_prefix("TM") {
-                (translated, behind) = (true, after);
+                // Translated names are never filled up.
+                (fill, behind) = (true, after);
             } else {
                 break;
             }
@@ -177,7 +178,7 @@ pub(super) fn pieces(format: &str) -> Vec<Piece> {
             if let Some(after) = rest.strip_prefix("SP") {
                 rest = after;
             }
-            pieces.push(Piece::Field { name, fill, ordinal, digits: *digits, translated });
+            pieces.push(Piece::Field { name, fill, ordinal, digits: *digits });
             continue;
         }
         rest = behind;
@@ -355,8 +356,11 @@ pub(in crate::query::functions) fn interval(span: Span, format: &str) -> Result<
             "SSSS" | "SSSSS" => Shown::Number(span.micros / SECOND, 0),
             "AM" | "PM" if hour >= 0 => Shown::Text(half(hour % 24, "AM", "PM", name)),
             "A.M." | "P.M." if hour >= 0 => Shown::Text(half(hour % 24, "A.M.", "P.M.", name)),
-            "MM" => number(months, 2),
-            "DD" => number(days, 2),
+            // Here a sign takes a place.
+            "MM" if fill => Shown::Number(months, 0),
+            "DD" if fill => Shown::Number(days, 0),
+            "MM" => Shown::Text(format!("{months:02}")),
+            "DD" => Shown::Text(format!("{days:02}")),
             "YYYY" => number(years, 4),
             "YYY" => number(years % 1_000, 3),
             "YY" => number(years % 100, 2),

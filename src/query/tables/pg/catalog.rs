@@ -20,7 +20,6 @@ pub(super) struct Known {
 pub(super) struct Relation {
     pub(super) name: String,
     pub(super) columns: SchemaRef,
-    is_view: bool,
 }
 
 impl Known {
@@ -28,22 +27,12 @@ impl Known {
         let mut relations = Vec::new();
         for name in NAMES {
             if let Some(table) = tables.table(name).await? {
-                relations.push(Relation { name: name.to_owned(), columns: table.schema(), is_view: false });
+                relations.push(Relation { name: name.to_owned(), columns: table.schema() });
             }
         }
-        Ok(Self { schemas: Arc::new([(SCHEMA.to_owned(), relations), ("pg_catalog".to_owned(), Vec::new())]) })
-    }
-
-    pub(super) async fn with_information(&self, information: &Arc<dyn SchemaProvider>) -> Result<Self> {
-        let mut relations = Vec::new();
-        for name in information.table_names() {
-            if let Some(table) = information.table(&name).await? {
-                relations.push(Relation { name, columns: table.schema(), is_view: true });
-            }
-        }
-        let mut schemas = self.schemas.to_vec();
-        schemas.push(("information_schema".to_owned(), relations));
-        Ok(Self { schemas: schemas.into() })
+        // The others are there, but what they hold is not in the search path, and so not for every list of tables.
+        let schemas = [(SCHEMA, relations), ("pg_catalog", Vec::new()), ("information_schema", Vec::new())];
+        Ok(Self { schemas: schemas.map(|(name, relations)| (name.to_owned(), relations)).into() })
     }
 
     /// The history's own tables.
@@ -79,7 +68,6 @@ impl CatalogInfo for Known {
     }
 
     async fn table_type(&self, _: &str, schema: &str, table: &str) -> Result<Option<TableType>> {
-        let of = |relation: &Relation| if relation.is_view { TableType::View } else { TableType::Base };
-        Ok(self.relation(schema, table).map(of))
+        Ok(self.relation(schema, table).map(|_| TableType::Base))
     }
 }

@@ -4,9 +4,9 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, ListArray, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::datatypes::{DataType, Field, Int32Type, Int64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
@@ -14,6 +14,9 @@ use datafusion::logical_expr::{
 };
 
 use super::{PgFacts, internal};
+
+/// The subscripts of an array, as an array: what `generate_subscripts` unnests.
+pub const SUBSCRIPTS: &str = "array_subscripts";
 
 type Apply = Arc<dyn Fn(&[ArrayRef], usize) -> Result<ArrayRef> + Send + Sync>;
 
@@ -118,6 +121,7 @@ pub(super) fn shared() -> Vec<Arc<ScalarUDF>> {
         flag("pg_function_is_visible", 1..=1, true),
         flag("pg_operator_is_visible", 1..=1, true),
         flag("pg_opclass_is_visible", 1..=1, true),
+        flag("pg_conversion_is_visible", 1..=1, true),
         flag("pg_collation_is_visible", 1..=1, true),
         flag("pg_is_in_recovery", 0..=0, false),
         flag("pg_is_other_temp_schema", 1..=1, false),
@@ -156,6 +160,37 @@ pub(super) fn shared() -> Vec<Arc<ScalarUDF>> {
         let code = |name: Option<&str>| name.map(|name| if name.eq_ignore_ascii_case("utf8") { 6 } else { -1 });
         Ok(Arc::new(names.iter().map(code).collect::<Int32Array>()))
     }));
+    let subscripts = DataType::new_list(DataType::Int32, true);
+    functions.push(answer(SUBSCRIPTS, 1..=1, subscripts, Volatility::Immutable, |arguments, _| {
+        let lists = arguments.first().ok_or_else(|| internal("no argument"))?;
+        let lists = lists
+            .as_list_opt::<i32>()
+            .ok_or_else(|| DataFusionError::Execution("generate_subscripts takes an array".to_owned()))?;
+        let counted = lists.iter().map(|list| list.map(|list| (1..).take(list.len()).map(Some)));
+        Ok(Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(counted)))
+    }));
+    // Rows of an index's columns; there are no indexes.
+    let column = DataType::Struct(
+        [Field::new("x", DataType::Int16, true), Field::new("n", DataType::Int32, true)].into_iter().collect(),
+    );
+    let gives = column.clone();
+    functions.push(answer("_pg_expandarray", 1..=1, gives, Volatility::Immutable, move |_, rows| {
+        Ok(arrow::array::new_null_array(&column, rows))
+    }));
+    functions.push(answer("like_escape", 2..=2, DataType::Utf8, Volatility::Immutable, |arguments, _| {
+        let (patterns, escapes) = (texts(arguments, 0)?, texts(arguments, 1)?);
+        let escaped = patterns.iter().zip(escapes.iter()).map(|(pattern, escape)| match (pattern, escape) {
+            (Some(pattern), Some(escape)) => like_escape(pattern, escape).map(Some),
+            _ => Ok(None),
+        });
+        Ok(Arc::new(escaped.collect::<Result<StringArray>>()?))
+    }));
+    functions.push(answer("json_build_object", 0..=40, DataType::Utf8, Volatility::Stable, json_build_object));
+    functions.push(answer("pg_size_pretty", 1..=1, DataType::Utf8, Volatility::Immutable, |arguments, _| {
+        let sizes = cast(arguments.first().ok_or_else(|| internal("no argument"))?, &DataType::Int64)?;
+        let sizes = sizes.as_primitive::<Int64Type>();
+        Ok(Arc::new(sizes.iter().map(|size| size.map(size_pretty)).collect::<StringArray>()))
+    }));
     functions.push(answer("quote_literal", 1..=1, DataType::Utf8, Volatility::Immutable, |arguments, _| {
         let values = texts(arguments, 0)?;
         Ok(Arc::new(values.iter().map(|value| value.map(quoted)).collect::<StringArray>()))
@@ -166,6 +201,71 @@ pub(super) fn shared() -> Vec<Arc<ScalarUDF>> {
         Ok(Arc::new(values.iter().map(quoted).collect::<StringArray>()))
     }));
     functions
+}
+
+/// In the greatest unit of which there are at least ten, rounded.
+fn size_pretty(bytes: i64) -> String {
+    const UNITS: [&str; 6] = ["bytes", "kB", "MB", "GB", "TB", "PB"];
+    const BELOW: i64 = 10 * 1024;
+    let (mut size, mut unit) = (i128::from(bytes), 0);
+    while size.abs() >= i128::from(BELOW) && unit + 1 < UNITS.len() {
+        size = (size + if size < 0 { -512 } else { 512 }) / 1024;
+        unit += 1;
+    }
+    format!("{size} {}", UNITS.get(unit).copied().unwrap_or_default())
+}
+
+/// A LIKE pattern whose escape character is another one, or none where it is empty, as one with the backslash.
+fn like_escape(pattern: &str, escape: &str) -> Result<String> {
+    let mut characters = escape.chars();
+    let (escape, None) = (characters.next(), characters.next()) else {
+        return Err(DataFusionError::Execution("invalid escape string: it must be one character or none".to_owned()));
+    };
+    let mut escaped = String::with_capacity(pattern.len() + 8);
+    let mut rest = pattern.chars();
+    while let Some(c) = rest.next() {
+        if Some(c) == escape {
+            let next = rest.next();
+            let next = next.ok_or_else(|| {
+                DataFusionError::Execution("LIKE pattern must not end with escape character".to_owned())
+            })?;
+            escaped.push('\\');
+            escaped.push(next);
+        } else if c == '\\' {
+            escaped.push_str("\\\\");
+        } else {
+            escaped.push(c);
+        }
+    }
+    Ok(escaped)
+}
+
+/// `json_build_object(name, value, …)` over numbers, flags and texts.
+fn json_build_object(arguments: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+    if !arguments.len().is_multiple_of(2) {
+        return Err(DataFusionError::Execution("argument list must have even number of elements".to_owned()));
+    }
+    let texts: Vec<StringArray> = (0..arguments.len()).map(|at| texts(arguments, at)).collect::<Result<_>>()?;
+    let bare = |at: usize| {
+        let data_type = arguments.get(at).map(|argument| argument.data_type());
+        data_type.is_some_and(|of| of.is_numeric() || *of == DataType::Boolean)
+    };
+    let mut objects = Vec::with_capacity(rows);
+    for row in 0..rows {
+        let mut members = Vec::with_capacity(texts.len() / 2);
+        for (pair, columns) in texts.chunks_exact(2).enumerate() {
+            let [names, values] = columns else { continue };
+            let name = serde_json::Value::from(names.value(row));
+            let value = match values.is_null(row) {
+                true => "null".to_owned(),
+                false if bare(pair * 2 + 1) => values.value(row).to_owned(),
+                false => serde_json::Value::from(values.value(row)).to_string(),
+            };
+            members.push(format!("{name} : {value}"));
+        }
+        objects.push(format!("{{{}}}", members.join(", ")));
+    }
+    Ok(Arc::new(StringArray::from(objects)))
 }
 
 fn quoted(value: &str) -> String {

@@ -24,6 +24,9 @@ impl std::fmt::Debug for SessionCatalog {
 /// The tables that are made for each session.
 const OWN: [&str; 5] = ["pg_settings", "pg_stat_activity", "pg_roles", "pg_user", "pg_database"];
 
+/// What PostgreSQL shows to nobody but its superusers. The shared catalog has rows for them, of no system at all.
+const HIDDEN: [&str; 2] = ["pg_authid", "pg_shadow"];
+
 impl SessionCatalog {
     pub(super) fn new(shared: Arc<dyn SchemaProvider>, facts: Arc<PgFacts>) -> Self {
         Self { shared, facts }
@@ -158,7 +161,10 @@ impl SessionCatalog {
             ("daticurules", text(None)),
             ("datlocale", text(None)),
             ("datcollversion", text(None)),
-            ("datacl", text(None)),
+            (
+                "datacl",
+                Arc::new(arrow::array::ListArray::new_null(Arc::new(Field::new_list_field(DataType::Utf8, true)), 1)),
+            ),
         ])
     }
 }
@@ -187,18 +193,20 @@ fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch> {
 impl SchemaProvider for SessionCatalog {
     fn table_names(&self) -> Vec<String> {
         let mut names = self.shared.table_names();
+        names.retain(|name| !HIDDEN.contains(&name.as_str()));
         names.extend(OWN.iter().map(|name| (*name).to_owned()).filter(|name| !self.shared.table_exist(name)));
         names
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         match self.own(name)? {
+            None if HIDDEN.contains(&name) => Ok(None),
             Some(batch) => Ok(Some(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?))),
             None => self.shared.table(name).await,
         }
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        OWN.contains(&name) || self.shared.table_exist(name)
+        OWN.contains(&name) || !HIDDEN.contains(&name) && self.shared.table_exist(name)
     }
 }

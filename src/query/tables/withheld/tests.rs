@@ -142,7 +142,9 @@ fn routes() -> Vec<String> {
             true => &COLUMNS[4..],
             false => &COLUMNS[..4],
         };
-        routes.push(format!("SELECT * FROM {table} ORDER BY path LIMIT 50"));
+        // Every row has one place: else which ties come first is anybody's guess.
+        let order = if *table == "changes" { "path, seq" } else { "path" };
+        routes.push(format!("SELECT * FROM {table} ORDER BY {order} LIMIT 50"));
         for (turn, column) in columns.iter().enumerate() {
             let text = format!("arrow_cast({column}, 'Utf8')");
             let all = [

@@ -238,12 +238,13 @@ async fn a_reader_that_does_not_read_is_given_up_with_its_cursor() {
         access: crate::query::Access::full(),
         is_owner: false,
     };
+    let streams = Streams::default();
     let writer = Writer {
         sender,
         cursor: Cursor::default(),
         values: true,
         patience: Duration::from_millis(200),
-        stopped: Streams::default().stopped.subscribe(),
+        stopped: streams.stopped.subscribe(),
         handle: Handle::current(),
         spoke_at: Instant::now(),
         line: AccessLog::to_log().query(&caller, "GET /changes/stream"),

@@ -12,6 +12,7 @@ from suite import Client, run, version_of
 
 class Asyncpg(Client):
     name = "asyncpg"
+    table_function_text = True
 
     def __init__(self, settings):
         super().__init__(settings)

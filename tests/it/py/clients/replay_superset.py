@@ -76,9 +76,12 @@ def cancel(client):
     with client.opened() as running, client.opened() as other:
         pid = running.exec_driver_sql("SELECT pg_backend_pid()").scalar()
         wait = in_background(lambda: client.query(running, ENDLESS))
-        wait_busy(client.settings.pid)
-        other.exec_driver_sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid='{pid}'")
-        rested = wait_idle(client.settings.pid)
+        try:
+            wait_busy(client.settings.pid)
+            other.exec_driver_sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid='{pid}'")
+            rested = wait_idle(client.settings.pid)
+        finally:
+            client.cancel(running)
         require(wait() is not None, "it ended by itself")
         running.invalidate()
     return f"rests after {rested:.1f} s"
