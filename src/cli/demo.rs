@@ -1,10 +1,11 @@
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::config::{AgentFlags, Config, EnsembleSpec, Environment, HumanDuration, ListenAddr, LogLevel};
 use crate::demo::data_centre::{DataCentre, Pace};
@@ -80,24 +81,7 @@ async fn demo(args: DemoArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let watched = format!("{}{}", spec.servers.join(","), if spec.scope == "/" { "" } else { &spec.scope });
-    let config = config(spec, &folder)?;
-
-    let (end, ended) = oneshot::channel::<()>();
-    let (ready, opened) = oneshot::channel();
-    let mut agent = tokio::spawn(crate::agent::run_until(
-        config,
-        async {
-            let _ = ended.await;
-        },
-        move |doors| {
-            let _ = ready.send(doors.http.zip(doors.postgres));
-        },
-    ));
-    let Ok(Some((http, postgres))) = opened.await else {
-        // It ended before it was ready, and says why.
-        agent.await??;
-        anyhow::bail!("the agent ended before it began");
-    };
+    let Running { mut agent, end, http, postgres } = start(&spec, &folder).await?;
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let view = async {
         let url = format!("http://{http}");
@@ -155,23 +139,68 @@ fn refuse_recorded(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn config(spec: EnsembleSpec, folder: &Path) -> anyhow::Result<Config> {
+/// An agent whose doors are open.
+struct Running {
+    agent: JoinHandle<anyhow::Result<bool>>,
+    /// Sent or dropped, it ends the agent.
+    end: oneshot::Sender<()>,
+    http: SocketAddr,
+    postgres: SocketAddr,
+}
+
+/// Starts the agent at the doors' usual addresses, or at others where somebody has those.
+async fn start(spec: &EnsembleSpec, folder: &Path) -> anyhow::Result<Running> {
+    let usual = [ListenAddr::HTTP, ListenAddr::POSTGRES].map(|door| free(door).unwrap_or(ANY));
+    match try_start(config(spec.clone(), folder, usual)?).await {
+        // Somebody else was quicker, another demo perhaps.
+        Err(error) if is_taken(&error) => try_start(config(spec.clone(), folder, [ANY; 2])?).await,
+        started => started,
+    }
+}
+
+async fn try_start(config: Config) -> anyhow::Result<Running> {
+    let (end, ended) = oneshot::channel::<()>();
+    let (ready, opened) = oneshot::channel();
+    let agent = tokio::spawn(crate::agent::run_until(
+        config,
+        async {
+            let _ = ended.await;
+        },
+        move |doors| {
+            let _ = ready.send(doors.http.zip(doors.postgres));
+        },
+    ));
+    match opened.await {
+        Ok(Some((http, postgres))) => Ok(Running { agent, end, http, postgres }),
+        // It ended before it was ready, and says why.
+        _ => {
+            agent.await??;
+            anyhow::bail!("the agent ended before it began")
+        }
+    }
+}
+
+fn is_taken(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+}
+
+fn config(spec: EnsembleSpec, folder: &Path, [http, postgres]: [SocketAddr; 2]) -> anyhow::Result<Config> {
     let flags = AgentFlags {
         ensemble: vec![spec],
         data_dir: Some(folder.to_owned()),
         flush_age: Some(FLUSH_AGE.parse().map_err(anyhow::Error::msg)?),
-        http: Some(ListenAddr::At(free_port(ListenAddr::HTTP)?)),
-        postgres: Some(ListenAddr::At(free_port(ListenAddr::POSTGRES)?)),
+        http: Some(ListenAddr::At(http)),
+        postgres: Some(ListenAddr::At(postgres)),
         ..AgentFlags::default()
     };
     // The agent's variables are for the agent: a demo must not attach to anything by itself.
     Ok(Config::load(None, flags, &Environment::default())?)
 }
 
-/// A door's usual address if nobody has it, else any free one.
-fn free_port(usual: ListenAddr) -> anyhow::Result<SocketAddr> {
-    let usual = usual.address().context("the door has no usual address")?;
-    let any = SocketAddr::new(usual.ip(), 0);
-    let listener = TcpListener::bind(usual).or_else(|_| TcpListener::bind(any)).context("no free loopback port")?;
-    Ok(listener.local_addr()?)
+/// Any free port of loopback.
+const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// A door's usual address, where nobody has it.
+fn free(door: ListenAddr) -> Option<SocketAddr> {
+    door.address().filter(|usual| TcpListener::bind(usual).is_ok())
 }
