@@ -274,21 +274,28 @@ impl Checked {
         DataFusionError::Execution(text)
     }
 
-    /// What came out infinite of finite numbers.
+    /// What came out infinite of finite numbers, or as nothing of a product or quotient that is something.
     fn check_floats(&self, left: &dyn Array, right: &dyn Array, result: &dyn Array) -> Result<()> {
-        let is_infinite = |array: &dyn Array, row: usize| match array.data_type() {
-            DataType::Float64 => array.as_primitive::<Float64Type>().value(row).is_infinite(),
-            DataType::Float32 => array.as_primitive::<Float32Type>().value(row).is_infinite(),
-            _ => false,
+        let float = |array: &dyn Array, row: usize| {
+            let row = if array.len() == 1 { 0 } else { row };
+            match array.data_type() {
+                DataType::Float64 => array.as_primitive::<Float64Type>().value(row),
+                DataType::Float32 => f64::from(array.as_primitive::<Float32Type>().value(row)),
+                _ => 1.0,
+            }
         };
-        let at = |array: &dyn Array, row: usize| if array.len() == 1 { 0 } else { row };
+        let shrinks = matches!(self.operation, Operation::Multiply | Operation::Divide);
         for row in 0..result.len() {
-            if result.is_valid(row)
-                && is_infinite(result, row)
-                && !is_infinite(left, at(left, row))
-                && !is_infinite(right, at(right, row))
-            {
+            if result.is_null(row) {
+                continue;
+            }
+            let (result, left, right) = (float(result, row), float(left, row), float(right, row));
+            if result.is_infinite() && !left.is_infinite() && !right.is_infinite() {
                 return Err(DataFusionError::Execution("value out of range: overflow".to_owned()));
+            }
+            let of_nothing = left == 0.0 || (right == 0.0 && self.operation == Operation::Multiply);
+            if shrinks && result == 0.0 && !of_nothing && !right.is_infinite() {
+                return Err(DataFusionError::Execution("value out of range: underflow".to_owned()));
             }
         }
         Ok(())

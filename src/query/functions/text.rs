@@ -11,7 +11,7 @@ use super::overload::{Context, Meaning, meaning};
 use super::regex;
 use super::value::{Answer, Kind, Value};
 
-/// What `repeat`, `lpad` and `rpad` make at most.
+/// What `repeat`, `lpad`, `rpad` and `replace` make at most of one text.
 const TEXT_BYTES_MAX: usize = 64 << 20;
 
 pub(super) const MEANINGS: &[Meaning] = &[
@@ -79,7 +79,20 @@ pub(super) const MEANINGS: &[Meaning] = &[
     }),
     meaning("replace(text, text, text) text", |_, a| {
         let (text, from, to) = (a[0].str()?, a[1].str()?, a[2].str()?);
-        Ok(Value::Text(if from.is_empty() { text.to_owned() } else { text.replace(from, to) }))
+        if from.is_empty() {
+            return Ok(Value::text(text));
+        }
+        // Where it might become too much, it is counted before it is made.
+        let grown =
+            |matches: usize| text.len().saturating_add(matches.saturating_mul(to.len().saturating_sub(from.len())));
+        if grown(text.len() / from.len()) > TEXT_BYTES_MAX && grown(text.matches(from).count()) > TEXT_BYTES_MAX {
+            return Err(format!(
+                "it would make more than {} MiB of one text, of the {} MiB of one batch of rows",
+                TEXT_BYTES_MAX >> 20,
+                crate::query::amplify::RESULT_BYTES_MAX >> 20
+            ));
+        }
+        Ok(Value::Text(text.replace(from, to)))
     }),
     meaning("reverse(text) text", |_, a| Ok(Value::Text(a[0].str()?.chars().rev().collect()))),
     meaning("translate(text, text, text) text", |_, a| {
