@@ -129,8 +129,12 @@ fn told_by_place(plan: &LogicalPlan) -> Result<HashMap<usize, DataType>, DataFus
                     told.insert(number, cast.field.data_type().clone());
                 }
                 if let Expr::ScalarFunction(function) = expr
-                    && matches!(function.name(), "array_has" | "array_position")
-                    && let [haystack, needle, ..] = function.args.as_slice()
+                    && let Some((haystack, needle)) = match (function.name(), function.args.as_slice()) {
+                        ("array_has" | "array_position", [haystack, needle, ..]) => Some((haystack, needle)),
+                        // What ANY and ALL become.
+                        ("zktrail_quantified", [_, _, needle, haystack]) => Some((haystack, needle)),
+                        _ => None,
+                    }
                     && let Some(number) = number(haystack)
                     && let Ok(element) = needle.get_type(&schema)
                     && !element.is_null()
@@ -170,7 +174,10 @@ async fn described(
     let mut parameters = vec![None; count];
     for (number, kind) in numbered {
         if let Some(slot) = parameters.get_mut(number - 1) {
-            *slot = kind.or_else(|| told.get(&number).cloned());
+            *slot = match told.get(&number) {
+                Some(list @ DataType::List(_)) => Some(list.clone()),
+                told => kind.or_else(|| told.cloned()),
+            };
         }
     }
     if declared.iter().any(Option::is_some) {
