@@ -5,6 +5,7 @@
 //! | zxids, versions, counts | number | number | number |
 //! | session ids, owners, hashes | `"0x…"` | `0x…` | `0x…` |
 //! | times | RFC 3339, UTC, `Z` | the same | the same |
+//! | intervals | `"1 day 02:00:00"` | the same | the same |
 //! | binary | base64 | base64 | its text if printable, else `0x…` |
 //! | null, NaN, infinite | `null` | empty | empty |
 //! | empty text | `""` | `""` | empty |

@@ -34,6 +34,14 @@ use datafusion::optimizer::Analyzer;
 pub(super) use rewrite::rewrite;
 pub(super) use zookeeper::NAMES;
 
+/// An interval as PostgreSQL shows it.
+pub(super) fn interval_text(array: &dyn arrow::array::Array, row: usize) -> Option<String> {
+    match value::read(array, row) {
+        Ok(value::Value::Interval(span)) => Some(time::show::interval(span)),
+        _ => None,
+    }
+}
+
 /// Puts every function, operator and type into a session that has DataFusion's own already.
 pub(super) fn install(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     let functions = overload::functions(&[

@@ -101,7 +101,9 @@ fn cell(array: &ArrayRef, row: usize, hex: bool) -> Cell<'_> {
             Some(digits) => Cell::Number(Cow::Owned(digits)),
             None => Cell::Null,
         },
-        // Intervals, durations, maps and whatever else a query may come up with.
+        DataType::Interval(_) | DataType::Duration(_) => crate::query::functions::interval_text(array.as_ref(), row)
+            .map_or(Cell::Null, |text| Cell::Text(Cow::Owned(text))),
+        // Maps and whatever else a query may come up with.
         _ => display(array, row).map_or(Cell::Null, |text| Cell::Text(Cow::Owned(text))),
     }
 }

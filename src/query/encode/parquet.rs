@@ -1,4 +1,4 @@
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -18,6 +18,10 @@ const ZSTD_LEVEL: i32 = 3;
 impl ParquetEncoder {
     /// Fails where Parquet has nothing like one of the columns' types.
     pub fn new(schema: &SchemaRef) -> Result<Self, ParquetError> {
+        // The writer would find out at the first row.
+        if let Some(field) = schema.fields().iter().find(|field| matches!(field.data_type(), DataType::Interval(_))) {
+            return Err(ParquetError::NYI(format!("an interval, as in the column {:?}", field.name())));
+        }
         let zstd = Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?);
         let properties = WriterProperties::builder().set_compression(zstd).build();
         Ok(Self { writer: ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties))? })

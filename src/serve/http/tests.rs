@@ -172,3 +172,43 @@ async fn off_loopback_only_the_open_doors_answer() {
     let response = ask(address, post_request("/sql", "", "SELECT 1")).await;
     assert_eq!(status(&response), 403, "{response}");
 }
+
+#[tokio::test]
+async fn parquet_ends_in_its_footer_or_is_none() {
+    let address = served(Limits { rows_max: 300_000, ..Limits::default() }).await;
+    let ask = |path: &'static str, sql: &'static str| async move {
+        tokio::task::spawn_blocking(move || {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+            let request = post_request(path, "", sql).replace("HTTP/1.1", "HTTP/1.0");
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut response = Vec::new();
+            // Broken off is an end, too.
+            let _ = stream.read_to_end(&mut response);
+            let head = response.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+            response.split_off(head)
+        })
+        .await
+        .unwrap()
+    };
+    let rows = |file: Vec<u8>| -> usize {
+        let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(bytes::Bytes::from(file), 8_192);
+        reader.unwrap().map(|batch| batch.unwrap().num_rows()).sum()
+    };
+    let whole = ask("/sql?format=parquet", "SELECT g, sha256(g::text) AS h FROM generate_series(1, 200000) AS g").await;
+    assert_eq!(rows(whole), 200_000);
+    assert_eq!(rows(ask("/sql?format=parquet", "SELECT 1 AS one WHERE false").await), 0);
+    let cut = ask("/sql?format=parquet", "SELECT g, sha256(g::text) AS h FROM generate_series(1, 400000) AS g").await;
+    assert!(!cut.ends_with(b"PAR1"), "{} bytes", cut.len());
+    for (path, sql, words) in [
+        ("/sql?format=parquet", "SELECT interval '1 day' AS i", "nothing that Parquet can hold"),
+        ("/sql?format=xml", "SELECT 1", "there is no format"),
+        ("/sql?form=csv", "SELECT 1", "and no \\\"form\\\""),
+    ] {
+        let told = String::from_utf8(ask(path, sql).await).unwrap();
+        assert!(told.contains(words), "{told}");
+    }
+    let shown =
+        String::from_utf8(ask("/sql?format=csv", "SELECT interval '26 hours' + interval '1 day' AS i").await).unwrap();
+    assert_eq!(shown, "i\r\n1 day 26:00:00\r\n");
+}
