@@ -34,6 +34,7 @@ pub use access::{Access, AccessLimits, Values};
 pub use depth::{STACK_BYTES, check_tokens as check_depth};
 pub use engine::{Activity, Described, Engine, Limits, Observer, QueryEvent, QueryStream, Session, Sources};
 pub use error::{ErrorKind, Fault, QueryError};
+pub(crate) use functions::call;
 pub use parameters::Parameters;
 pub use read_only::{behind_comments, error as refuse_writing_word};
 pub use shown::statement_to_show;

@@ -31,6 +31,7 @@ use std::sync::Arc;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::optimizer::Analyzer;
 
+pub(crate) use rewrite::call;
 pub(super) use rewrite::rewrite;
 pub(super) use zookeeper::NAMES;
 

@@ -9,9 +9,9 @@ use std::sync::OnceLock;
 use datafusion::common::ScalarValue;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, Array, ArrayElemTypeDef, CastKind, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, Query,
-    SelectItem, SetExpr, Statement as Ast, TableFactor, TimezoneInfo, Value, VisitMut, VisitorMut,
+    AccessExpr, Array, ArrayElemTypeDef, CastKind, DataType as SqlType, Expr, FunctionArg, FunctionArgExpr,
+    FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectNamePart, Query, SelectItem, SetExpr, Statement as Ast,
+    TableFactor, TimezoneInfo, Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
@@ -21,6 +21,7 @@ use pgwire::api::Type;
 use super::command::{Piece, Place};
 use super::error::PgError;
 use crate::query::STACK_BYTES;
+use crate::query::call;
 
 /// Parses one statement.
 ///
@@ -274,24 +275,6 @@ fn text(value: &str) -> Expr {
 
 fn null() -> Expr {
     Expr::Value(Value::Null.into())
-}
-
-fn call(name: &str, arguments: Vec<Expr>) -> Expr {
-    let arguments = arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)));
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new(name)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args: arguments.collect(),
-            clauses: Vec::new(),
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }
 
 /// PostgreSQL lets two columns of an answer have one name; the engine does not. The later gets another one here; how

@@ -224,6 +224,25 @@ fn strip_ignoring_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
     head.eq_ignore_ascii_case(prefix).then(|| text.get(prefix.len()..)).flatten()
 }
 
+/// What a field of the clock shows of so many microseconds, and how wide.
+fn clock_field(name: &str, clock: i64) -> Option<(i64, usize)> {
+    let (hour, micros) = (clock / HOUR, clock % SECOND);
+    Some(match name {
+        "HH" | "HH12" => (if hour % 12 == 0 { 12 } else { hour % 12 }, 2),
+        "HH24" => (hour, 2),
+        "MI" => (clock / MINUTE % 60, 2),
+        "SS" => (clock / SECOND % 60, 2),
+        "MS" => (micros / 1_000, 3),
+        "US" | "FF6" => (micros, 6),
+        "FF1" => (micros / 100_000, 1),
+        "FF2" => (micros / 10_000, 2),
+        "FF3" => (micros / 1_000, 3),
+        "FF4" => (micros / 100, 4),
+        "FF5" => (micros / 10, 5),
+        _ => return None,
+    })
+}
+
 /// What `to_char` shows of.
 pub(in crate::query::functions) struct Moment {
     pub(in crate::query::functions) civil: NaiveDateTime,
@@ -236,8 +255,7 @@ pub(in crate::query::functions) fn moment(moment: &Moment, format: &str) -> Resu
     let civil = moment.civil;
     let (date, clock) = (civil.date(), super::micros_of_day(civil.time()));
     let year = i64::from(date.year());
-    let (hour, minute, second) = (clock / HOUR, clock / MINUTE % 60, clock / SECOND % 60);
-    let micros = clock % SECOND;
+    let hour = clock / HOUR;
     for piece in pieces(format) {
         let (name, fill, ordinal) = match piece {
             Piece::Text(character) | Piece::Separator(character) => {
@@ -251,74 +269,66 @@ pub(in crate::query::functions) fn moment(moment: &Moment, format: &str) -> Resu
         let month = MONTHS.get(date.month0() as usize).copied().unwrap_or_default();
         let day = DAYS.get(date.weekday().num_days_from_sunday() as usize).copied().unwrap_or_default();
         let iso = date.iso_week();
-        let shown = match upper.as_str() {
-            "HH" | "HH12" => number(if hour % 12 == 0 { 12 } else { hour % 12 }, 2),
-            "HH24" => number(hour, 2),
-            "MI" => number(minute, 2),
-            "SS" => number(second, 2),
-            "MS" => number(micros / 1_000, 3),
-            "US" => number(micros, 6),
-            "FF1" => number(micros / 100_000, 1),
-            "FF2" => number(micros / 10_000, 2),
-            "FF3" => number(micros / 1_000, 3),
-            "FF4" => number(micros / 100, 4),
-            "FF5" => number(micros / 10, 5),
-            "FF6" => number(micros, 6),
-            "SSSS" | "SSSSS" => Shown::Number(clock / SECOND, 0),
-            "AM" | "PM" => Shown::Text(half(hour, "AM", "PM", name)),
-            "A.M." | "P.M." => Shown::Text(half(hour, "A.M.", "P.M.", name)),
-            "BC" | "AD" => Shown::Text(cased("AD", name)),
-            "B.C." | "A.D." => Shown::Text(cased("A.D.", name)),
-            "MONTH" => Shown::Padded(cased(month, name), 9),
-            "MON" => Shown::Text(cased(month.get(..3).unwrap_or_default(), name)),
-            "MM" => number(date.month().into(), 2),
-            "DAY" => Shown::Padded(cased(day, name), 9),
-            "DY" => Shown::Text(cased(day.get(..3).unwrap_or_default(), name)),
-            "DDD" => number(date.ordinal().into(), 3),
-            "IDDD" => number(i64::from(iso.week() - 1) * 7 + i64::from(date.weekday().number_from_monday()), 3),
-            "DD" => number(date.day().into(), 2),
-            "D" => Shown::Number(i64::from(date.weekday().number_from_sunday()), 0),
-            "ID" => Shown::Number(i64::from(date.weekday().number_from_monday()), 0),
-            "W" => Shown::Number(i64::from((date.day() - 1) / 7 + 1), 0),
-            "WW" => number(i64::from((date.ordinal() - 1) / 7 + 1), 2),
-            "IW" => number(iso.week().into(), 2),
-            "CC" => number((year - 1) / 100 + 1, 2),
-            "J" => Shown::Number(i64::from(super::days_of(date)) + 2_440_588, 0),
-            "Q" => Shown::Number(i64::from(date.month0() / 3 + 1), 0),
-            "Y,YYY" => Shown::Text(format!("{},{:03}", year / 1_000, year % 1_000)),
-            "YYYY" => number(year, 4),
-            "YYY" => number(year % 1_000, 3),
-            "YY" => number(year % 100, 2),
-            "Y" => number(year % 10, 1),
-            "IYYY" => number(iso.year().into(), 4),
-            "IYY" => number(i64::from(iso.year() % 1_000), 3),
-            "IY" => number(i64::from(iso.year() % 100), 2),
-            "I" => number(i64::from(iso.year() % 10), 1),
-            "RM" => {
-                Shown::Padded(cased_as(ROMAN_MONTHS.get(date.month0() as usize).copied().unwrap_or_default(), name), 4)
-            }
-            "FX" => continue,
-            "TZ" => match &moment.zone {
-                Some((abbreviation, _)) if name == "tz" => Shown::Text(abbreviation.to_lowercase()),
-                Some((abbreviation, _)) => Shown::Text(abbreviation.clone()),
-                None => continue,
+        let shown = match clock_field(&upper, clock) {
+            Some((value, width)) => number(value, width),
+            None => match upper.as_str() {
+                "SSSS" | "SSSSS" => Shown::Number(clock / SECOND, 0),
+                "AM" | "PM" => Shown::Text(half(hour, "AM", "PM", name)),
+                "A.M." | "P.M." => Shown::Text(half(hour, "A.M.", "P.M.", name)),
+                "BC" | "AD" => Shown::Text(cased("AD", name)),
+                "B.C." | "A.D." => Shown::Text(cased("A.D.", name)),
+                "MONTH" => Shown::Padded(cased(month, name), 9),
+                "MON" => Shown::Text(cased(month.get(..3).unwrap_or_default(), name)),
+                "MM" => number(date.month().into(), 2),
+                "DAY" => Shown::Padded(cased(day, name), 9),
+                "DY" => Shown::Text(cased(day.get(..3).unwrap_or_default(), name)),
+                "DDD" => number(date.ordinal().into(), 3),
+                "IDDD" => number(i64::from(iso.week() - 1) * 7 + i64::from(date.weekday().number_from_monday()), 3),
+                "DD" => number(date.day().into(), 2),
+                "D" => Shown::Number(i64::from(date.weekday().number_from_sunday()), 0),
+                "ID" => Shown::Number(i64::from(date.weekday().number_from_monday()), 0),
+                "W" => Shown::Number(i64::from((date.day() - 1) / 7 + 1), 0),
+                "WW" => number(i64::from((date.ordinal() - 1) / 7 + 1), 2),
+                "IW" => number(iso.week().into(), 2),
+                "CC" => number((year - 1) / 100 + 1, 2),
+                "J" => Shown::Number(i64::from(super::days_of(date)) + 2_440_588, 0),
+                "Q" => Shown::Number(i64::from(date.month0() / 3 + 1), 0),
+                "Y,YYY" => Shown::Text(format!("{},{:03}", year / 1_000, year % 1_000)),
+                "YYYY" => number(year, 4),
+                "YYY" => number(year % 1_000, 3),
+                "YY" => number(year % 100, 2),
+                "Y" => number(year % 10, 1),
+                "IYYY" => number(iso.year().into(), 4),
+                "IYY" => number(i64::from(iso.year() % 1_000), 3),
+                "IY" => number(i64::from(iso.year() % 100), 2),
+                "I" => number(i64::from(iso.year() % 10), 1),
+                "RM" => Shown::Padded(
+                    cased_as(ROMAN_MONTHS.get(date.month0() as usize).copied().unwrap_or_default(), name),
+                    4,
+                ),
+                "FX" => continue,
+                "TZ" => match &moment.zone {
+                    Some((abbreviation, _)) if name == "tz" => Shown::Text(abbreviation.to_lowercase()),
+                    Some((abbreviation, _)) => Shown::Text(abbreviation.clone()),
+                    None => continue,
+                },
+                "TZH" => {
+                    let seconds = moment.zone.as_ref().map_or(0, |(_, seconds)| *seconds);
+                    let sign = if seconds < 0 { '-' } else { '+' };
+                    Shown::Text(format!("{sign}{:02}", seconds.abs() / 3_600))
+                }
+                "TZM" => number(i64::from(moment.zone.as_ref().map_or(0, |(_, seconds)| *seconds).abs() / 60 % 60), 2),
+                "OF" => {
+                    let seconds = moment.zone.as_ref().map_or(0, |(_, seconds)| *seconds);
+                    let sign = if seconds < 0 { '-' } else { '+' };
+                    let minutes = match seconds.abs() / 60 % 60 {
+                        0 => String::new(),
+                        minutes => format!(":{minutes:02}"),
+                    };
+                    Shown::Text(format!("{sign}{:02}{minutes}", seconds.abs() / 3_600))
+                }
+                other => return Err(format!("the pattern {other} is not known")),
             },
-            "TZH" => {
-                let seconds = moment.zone.as_ref().map_or(0, |(_, seconds)| *seconds);
-                let sign = if seconds < 0 { '-' } else { '+' };
-                Shown::Text(format!("{sign}{:02}", seconds.abs() / 3_600))
-            }
-            "TZM" => number(i64::from(moment.zone.as_ref().map_or(0, |(_, seconds)| *seconds).abs() / 60 % 60), 2),
-            "OF" => {
-                let seconds = moment.zone.as_ref().map_or(0, |(_, seconds)| *seconds);
-                let sign = if seconds < 0 { '-' } else { '+' };
-                let minutes = match seconds.abs() / 60 % 60 {
-                    0 => String::new(),
-                    minutes => format!(":{minutes:02}"),
-                };
-                Shown::Text(format!("{sign}{:02}{minutes}", seconds.abs() / 3_600))
-            }
-            other => return Err(format!("the pattern {other} is not known")),
         };
         shown.write(fill, ordinal, &mut out);
     }
@@ -329,8 +339,7 @@ pub(in crate::query::functions) fn moment(moment: &Moment, format: &str) -> Resu
 pub(in crate::query::functions) fn interval(span: Span, format: &str) -> Result<String, String> {
     let mut out = String::new();
     let (years, months, days) = (i64::from(span.months / 12), i64::from(span.months % 12), i64::from(span.days));
-    let (hour, minute) = (span.micros / HOUR, span.micros / MINUTE % 60);
-    let (second, micros) = (span.micros / SECOND % 60, span.micros % SECOND);
+    let hour = span.micros / HOUR;
     for piece in pieces(format) {
         let (name, fill, ordinal) = match piece {
             Piece::Text(character) | Piece::Separator(character) => {
@@ -340,33 +349,25 @@ pub(in crate::query::functions) fn interval(span: Span, format: &str) -> Result<
             Piece::Field { name, fill, ordinal, .. } => (name, fill, ordinal),
         };
         let number = |value: i64, width: usize| Shown::Number(value, width);
-        let shown = match name.to_ascii_uppercase().as_str() {
-            "HH" | "HH12" => number(if hour % 12 == 0 { 12 } else { hour % 12 }, 2),
-            "HH24" => number(hour, 2),
-            "MI" => number(minute, 2),
-            "SS" => number(second, 2),
-            "MS" => number(micros / 1_000, 3),
-            "US" => number(micros, 6),
-            "FF1" => number(micros / 100_000, 1),
-            "FF2" => number(micros / 10_000, 2),
-            "FF3" => number(micros / 1_000, 3),
-            "FF4" => number(micros / 100, 4),
-            "FF5" => number(micros / 10, 5),
-            "FF6" => number(micros, 6),
-            "SSSS" | "SSSSS" => Shown::Number(span.micros / SECOND, 0),
-            "AM" | "PM" if hour >= 0 => Shown::Text(half(hour % 24, "AM", "PM", name)),
-            "A.M." | "P.M." if hour >= 0 => Shown::Text(half(hour % 24, "A.M.", "P.M.", name)),
-            // Here a sign takes a place.
-            "MM" if fill => Shown::Number(months, 0),
-            "DD" if fill => Shown::Number(days, 0),
-            "MM" => Shown::Text(format!("{months:02}")),
-            "DD" => Shown::Text(format!("{days:02}")),
-            "YYYY" => number(years, 4),
-            "YYY" => number(years % 1_000, 3),
-            "YY" => number(years % 100, 2),
-            "Y" => number(years % 10, 1),
-            "FX" => continue,
-            other => return Err(format!("the pattern {other} means nothing of an interval")),
+        let upper = name.to_ascii_uppercase();
+        let shown = match clock_field(&upper, span.micros) {
+            Some((value, width)) => number(value, width),
+            None => match upper.as_str() {
+                "SSSS" | "SSSSS" => Shown::Number(span.micros / SECOND, 0),
+                "AM" | "PM" if hour >= 0 => Shown::Text(half(hour % 24, "AM", "PM", name)),
+                "A.M." | "P.M." if hour >= 0 => Shown::Text(half(hour % 24, "A.M.", "P.M.", name)),
+                // Here a sign takes a place.
+                "MM" if fill => Shown::Number(months, 0),
+                "DD" if fill => Shown::Number(days, 0),
+                "MM" => Shown::Text(format!("{months:02}")),
+                "DD" => Shown::Text(format!("{days:02}")),
+                "YYYY" => number(years, 4),
+                "YYY" => number(years % 1_000, 3),
+                "YY" => number(years % 100, 2),
+                "Y" => number(years % 10, 1),
+                "FX" => continue,
+                other => return Err(format!("the pattern {other} means nothing of an interval")),
+            },
         };
         shown.write(fill, ordinal, &mut out);
     }

@@ -5,7 +5,7 @@ use chrono::{Days, NaiveDate};
 use super::zone::{Zone, iso_offset};
 use super::{DAY, HOUR, MINUTE, SECOND};
 
-const MONTHS: [&str; 12] = [
+pub(super) const MONTHS: [&str; 12] = [
     "january",
     "february",
     "march",

@@ -3,6 +3,7 @@
 use chrono::{Days, NaiveDate, Weekday};
 
 use super::format::{Piece, ROMAN_MONTHS, pieces};
+use super::parse::MONTHS;
 use super::zone::Zone;
 use super::{HOUR, MINUTE, SECOND};
 
@@ -95,20 +96,6 @@ impl<'a> Cursor<'a> {
     }
 }
 
-const LONG_MONTHS: [&str; 12] = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-];
 const SHORT_MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const LONG_DAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
 const SHORT_DAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
@@ -195,7 +182,7 @@ fn field(name: &str, free: bool, ordinal: bool, cursor: &mut Cursor<'_>, read: &
         }
         "MONTH" => {
             // In full or, as PostgreSQL does not take it, not at all.
-            let month = cursor.word(name, &LONG_MONTHS)? + 1;
+            let month = cursor.word(name, &MONTHS)? + 1;
             put(&mut read.month, i64::try_from(month).unwrap_or(0), name)?;
         }
         "MON" => {
