@@ -10,6 +10,7 @@ mod path;
 mod session;
 mod stat;
 mod time;
+mod transaction;
 mod zxid;
 
 pub use acl::{Acl, acls_to_json};
@@ -21,4 +22,5 @@ pub use path::{PathError, ZkPath, depth, is_well_formed, name, parent, prefix, v
 pub use session::SessionId;
 pub use stat::Stat;
 pub use time::Micros;
+pub use transaction::{Action, Operation, PersistedZnode, Transaction};
 pub use zxid::Zxid;
