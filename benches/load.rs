@@ -77,11 +77,9 @@ async fn run() -> Result<()> {
     let ensemble = Ensemble::start(Version::V3_9, Shape::Standalone).await?;
     let connect = ensemble.connect_string();
     let folder = tempfile::tempdir()?;
-    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let settings = Settings::new(&connect, folder.path())
-        .with("--postgres", &format!("127.0.0.1:{port}"))
-        .with("--query-memory", QUERY_MEMORY);
+    let settings = Settings::new(&connect, folder.path()).with("--query-memory", QUERY_MEMORY);
     let mut agent = Agent::start(settings).await?;
+    let port = agent.postgres().port();
     let end = Instant::now() + Duration::from_secs(seconds);
 
     let writer = tokio::spawn(write(connect, end));
