@@ -77,11 +77,18 @@ async fn run() -> Result<()> {
     let ensemble = Ensemble::start(Version::V3_9, Shape::Standalone).await?;
     let connect = ensemble.connect_string();
     let folder = tempfile::tempdir()?;
-    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let settings = Settings::new(&connect, folder.path())
-        .with("--postgres", &format!("127.0.0.1:{port}"))
-        .with("--query-memory", QUERY_MEMORY);
+    let settings = Settings::new(&connect, folder.path()).with("--query-memory", QUERY_MEMORY);
     let mut agent = Agent::start(settings).await?;
+    let port = agent.postgres().port();
+    // One question looks half a minute back: there must have been something by then.
+    let begun = Duration::from_secs(60);
+    let half_a_minute_ago = "SELECT count(*) AS n FROM znodes_at(now() - INTERVAL '30 seconds')";
+    agent.sql_until(begun, "SELECT count(*) AS n FROM znodes", |rows| !rows.is_empty()).await?;
+    let asked = Instant::now();
+    while let Err(error) = agent.sql(half_a_minute_ago).await {
+        anyhow::ensure!(asked.elapsed() < begun, "{error:#}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
     let end = Instant::now() + Duration::from_secs(seconds);
 
     let writer = tokio::spawn(write(connect, end));

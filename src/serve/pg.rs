@@ -58,8 +58,8 @@ const SERVER_VERSION: &str = "16.4";
 /// How long a new connection may take to say who it is.
 const STARTUP_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// Connections that may be busy saying who they are, beside those that have said it.
-const STARTING_MAX: usize = 32;
+/// Connections that may be busy saying who they are, beside those that have said it: tools open whole pools at once.
+const STARTING_MAX: usize = 256;
 
 /// How long the sessions may take to say goodbye at the end.
 const GOODBYE_TIME_MAX: Duration = Duration::from_secs(2);
@@ -159,6 +159,7 @@ pub async fn serve(
         };
         let Ok(starting) = starting.clone().try_acquire_owned() else {
             (door.connections)(ConnectionEvent::Refused);
+            refuse_at_once(&socket);
             continue;
         };
         let (door, sessions, stopped) = (door.clone(), sessions.clone(), stopped.clone());
@@ -171,6 +172,17 @@ pub async fn serve(
     let _ = stop.send(true);
     let _ = timeout(GOODBYE_TIME_MAX, async { while open.join_next().await.is_some() {} }).await;
     Ok(())
+}
+
+/// Tells a client that there is no room even to ask who it is, as far as its socket takes it without waiting.
+fn refuse_at_once(socket: &TcpStream) {
+    let hint = format!("At most {STARTING_MAX} may begin at once: try again.");
+    let error = PgError::new("53300", "sorry, too many clients already").hint(hint);
+    let mut bytes = bytes::BytesMut::new();
+    if error.to_message("FATAL").encode(&mut bytes).is_ok() {
+        // Whoever does not read it sees a closed connection, which is as true.
+        let _ = socket.try_write(&bytes);
+    }
 }
 
 /// One connection, from its first byte to its last.

@@ -309,6 +309,45 @@ impl Recorded {
     }
 }
 
+/// A pool opens all of its connections at the same moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_takes_a_burst_of_connections() -> Result<()> {
+    const BURST: usize = 90;
+    let recorded = Recorded::new(&[("--postgres-connections", "100")]).await?;
+    let mut opening = tokio::task::JoinSet::new();
+    for _ in 0..BURST {
+        let dsn = recorded.dsn();
+        opening.spawn(async move {
+            let (client, connection) = tokio_postgres::connect(&dsn, NoTls).await?;
+            tokio::spawn(connection);
+            client.simple_query("SELECT 1").await?;
+            Ok::<_, tokio_postgres::Error>(client)
+        });
+    }
+    let mut open = Vec::new();
+    while let Some(opened) = opening.join_next().await {
+        open.push(opened?.with_context(|| format!("after {} of {BURST}", open.len()))?);
+    }
+    ensure!(open.len() == BURST);
+    Ok(())
+}
+
+/// Those beyond the bound on beginners are told, also where they say nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_tells_those_it_has_no_room_for() -> Result<()> {
+    use tokio::io::AsyncReadExt as _;
+    let recorded = Recorded::new(&[]).await?;
+    let mut silent = Vec::new();
+    for _ in 0..400 {
+        silent.push(tokio::net::TcpStream::connect(recorded.agent.postgres()).await?);
+    }
+    let last = silent.last_mut().context("a connection")?;
+    let mut answer = Vec::new();
+    tokio::time::timeout(Duration::from_secs(5), last.read_to_end(&mut answer)).await.context("no word")??;
+    ensure!(answer.first() == Some(&b'E') && answer.windows(5).any(|code| code == b"53300"), "{answer:?}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_bounds_its_connections() -> Result<()> {
     let recorded = Recorded::new(&[("--postgres-connections", "2")]).await?;
