@@ -12,7 +12,8 @@
 
 pub mod control;
 mod entrance;
-mod hash_key;
+pub mod hash_key;
+pub mod import;
 mod lag;
 mod notices;
 mod observing;

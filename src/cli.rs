@@ -6,6 +6,7 @@ mod colour;
 mod completions;
 mod control;
 mod demo;
+mod import;
 mod log;
 mod redact;
 mod report;
@@ -49,6 +50,8 @@ enum Command {
     Report(report::ReportArgs),
     /// Try an agent's configuration: connectivity, authentication, server abilities, disk
     Check(check::CheckArgs),
+    /// Put the servers' own transaction logs into a history
+    Import(import::ImportArgs),
     /// Prove by arithmetic that a history has no hole; name each one that it has
     Verify(verify::VerifyArgs),
     /// Let the running agent write a snapshot of the whole tree now
@@ -73,6 +76,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Sql(args) => sql::run(args),
         Command::Report(args) => report::run(args),
         Command::Check(args) => check::run(args),
+        Command::Import(args) => import::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Snapshot(args) => snapshot::run(&args),
         Command::Redact(args) => redact::run(&args),

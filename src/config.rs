@@ -134,6 +134,8 @@ text::choices! {
 }
 
 impl Config {
+    /// An ensemble's name where none is given.
+    pub const DEFAULT_ENSEMBLE: &str = ensemble::DEFAULT_NAME;
     /// Where the history is when nothing says so.
     pub const DATA_DIR: &str = "./history";
 
@@ -165,6 +167,24 @@ impl Config {
         let data_dir = data_dir.map(Path::to_path_buf).or(from_environment.data_dir).or(from_file.data_dir);
         let in_folder = || data_dir.unwrap_or_else(|| PathBuf::from(Self::DATA_DIR)).join(AccessConfig::USERS_FILE);
         Ok(listed.unwrap_or_else(in_folder))
+    }
+
+    /// The value policy's rules, for commands that need nothing else of the configuration: as the agent is told, `flags` first.
+    pub fn values(
+        file: Option<&Path>,
+        flags: &[RuleSpec],
+        environment: &Environment,
+    ) -> Result<Vec<PolicyRule>, ConfigError> {
+        let file = file.map(Path::to_path_buf).or_else(|| environment.get("ZKTRAIL_CONFIG").map(PathBuf::from));
+        let from_file = file.as_deref().map(file::read).transpose()?.unwrap_or_default();
+        let from_environment = environment::read(environment)?;
+        let rules = flags.iter().chain(&from_environment.values).chain(&from_file.values);
+        Ok(rules.map(|rule| rule.0.clone()).collect())
+    }
+
+    /// Whether a text can name an ensemble: `[a-z][a-z0-9_-]*`.
+    pub fn is_ensemble_name(name: &str) -> bool {
+        ensemble::is_name(name)
     }
 
     /// A file with every key, its default and what it means. It loads as it is.

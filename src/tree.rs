@@ -18,6 +18,7 @@
 mod acls;
 mod event;
 mod gap;
+pub mod ledger;
 mod line;
 #[cfg(test)]
 pub(crate) mod model;

@@ -86,6 +86,7 @@ names! {
     NodeType { Persistent => "persistent", Ephemeral => "ephemeral", Container => "container", Ttl => "ttl" }
 }
 names! {
-    /// Why a znode was deleted.
+    /// Why a znode was deleted: somebody asked for it, its session ended (with `cxid` 0 the ensemble ended it, because it was
+    /// not heard of any more), or the ensemble removed an empty container or a TTL znode.
     DeleteCause { Explicit => "explicit", SessionClosed => "session_closed", Expired => "expired" }
 }

@@ -29,31 +29,50 @@ enum Fault {
 }
 
 /// An ensemble whose agent goes through a proxy for each of its servers, while the writer goes straight to them.
-struct Scene {
-    ensemble: Ensemble,
-    proxies: Vec<Proxy>,
-    agent: Agent,
-    running: Running,
+pub struct Scene {
+    pub ensemble: Ensemble,
+    pub proxies: Vec<Proxy>,
+    pub agent: Agent,
+    pub running: Running,
     /// What was on record before the agent was killed, by seq.
     kept: BTreeMap<i64, (String, String)>,
     outage: Duration,
 }
 
 impl Scene {
-    async fn start(version: Version, folder: &std::path::Path) -> Result<Self> {
-        let ensemble = Ensemble::start(version, Shape::ThreeNodes).await?;
+    pub async fn start(version: Version, folder: &std::path::Path) -> Result<Self> {
+        Self::start_on(Ensemble::start(version, Shape::ThreeNodes).await?, folder, 0).await
+    }
+
+    /// `offset_seconds`: how far the agent's clock is off.
+    pub async fn start_on(ensemble: Ensemble, folder: &std::path::Path, offset_seconds: i64) -> Result<Self> {
         let mut proxies = Vec::new();
         for node in 0..ensemble.len() {
             proxies.push(Proxy::start(ensemble.address(node)).await?);
         }
         let connect: Vec<String> = proxies.iter().map(|proxy| proxy.address().to_string()).collect();
         // Short enough that it notices every fault, long enough that not every one costs it the session.
-        let settings = Settings::new(connect.join(","), folder).with("--session-timeout", "5s");
+        let mut settings = Settings::new(connect.join(","), folder).with("--session-timeout", "5s");
+        settings.clock_offset_seconds = offset_seconds;
         let agent = Agent::start(settings).await?;
         let running = Workload::new(ensemble.connect_string(), 11, 0).careful(OPERATIONS_PER_SECOND).start();
         let scene = Self { ensemble, proxies, agent, running, kept: BTreeMap::new(), outage: Duration::ZERO };
         scene.running.advance(100).await;
         Ok(scene)
+    }
+
+    /// One fault after another, each mended, and nothing recorded lost.
+    pub async fn suffer_all(&mut self) -> Result<()> {
+        let mut random = Random::seeded(17);
+        for (round, fault) in faults().into_iter().enumerate() {
+            // Between about one and a half and six seconds.
+            let operations = 300 + 300 * (round % 4);
+            self.suffer(fault, operations).await.with_context(|| format!("round {round}, {fault:?}"))?;
+            self.nothing_lost().await.with_context(|| format!("round {round}, {fault:?}"))?;
+            // Half a second to two: the next fault comes at any moment of a recording, its flushes and its snapshots.
+            self.running.advance(100 + random.below(300)).await;
+        }
+        Ok(())
     }
 
     /// Brings one fault about for as long as this many operations take, and mends it.
@@ -170,15 +189,7 @@ async fn every_loss_is_in_a_gap(version: Version) -> Result<()> {
     }
     let folder = history_folder()?;
     let mut scene = Scene::start(version, folder.path()).await?;
-    let mut random = Random::seeded(17);
-    for (round, fault) in faults().into_iter().enumerate() {
-        // Between about one and a half and six seconds.
-        let operations = 300 + 300 * (round % 4);
-        scene.suffer(fault, operations).await.with_context(|| format!("round {round}, {fault:?}"))?;
-        scene.nothing_lost().await.with_context(|| format!("round {round}, {fault:?}"))?;
-        // Half a second to two: the next fault comes at any moment of a recording, its flushes and its snapshots.
-        scene.running.advance(100 + random.below(300)).await;
-    }
+    scene.suffer_all().await?;
     let Scene { ensemble, proxies: _proxies, mut agent, running, outage, .. } = scene;
     let recorded = running.stop().await?;
     let connect = ensemble.connect_string();

@@ -12,6 +12,7 @@ mod faults;
 mod functions;
 mod golden;
 mod harness;
+mod import;
 mod imports;
 mod main_job;
 mod postgres;

@@ -174,6 +174,11 @@ impl Ensemble {
         (0..self.len()).map(|index| self.address(index).to_string()).collect::<Vec<_>>().join(",")
     }
 
+    /// Where each server has its log and snapshots; none of an embedded one.
+    pub fn data_dirs(&self) -> Vec<std::path::PathBuf> {
+        (0..self.nodes.len()).map(|index| self.folder.path().join(index.to_string())).collect()
+    }
+
     /// SIGKILL, and waits until the process is gone. An embedded server closes its port and connections.
     pub fn kill_node(&mut self, index: usize) -> Result<()> {
         if let Some(embedded) = &mut self.embedded {

@@ -1,0 +1,143 @@
+//! From a server's fuzzy snapshot to the whole tree at one zxid.
+//!
+//! A server goes on while it writes a snapshot: some of what comes after the snapshot's zxid is in it, and some is not. The log
+//! says all of it, so the tree after any transaction behind that time is the snapshot with the log replayed over it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::LogImportError;
+use super::values::{Sorted, Values};
+use crate::history::import::ZnodeRow;
+use crate::history::snapshots::SnapshotRow;
+use crate::lens::ValuePolicy;
+use crate::source::txnlog::SnapshotFile;
+use crate::tree::ledger::{Entry, Ledger};
+use crate::zk::{Action, Micros, Operation, SessionId, Transaction, ZkPath, Zxid};
+
+/// Values of the snapshot that are held in memory.
+const VALUES_BYTES_MAX: usize = 64 << 20;
+/// Values of the log that are held until the tree is founded: beyond that it is founded where it stands.
+const OVERLAY_BYTES_MAX: usize = 128 << 20;
+
+/// A tree under way.
+pub(super) struct Founding {
+    values: Values,
+    /// What the log has set since, by path.
+    overlay: HashMap<ZkPath, Bytes>,
+    overlay_bytes: usize,
+    until: Until,
+}
+
+/// Behind which transaction nothing in the snapshot can lie.
+#[derive(Clone, Copy, Debug)]
+struct Until {
+    /// The greatest zxid that the snapshot shows.
+    zxid: Zxid,
+    /// When its file was finished, by the server's clock; the snapshot itself tells how far it went, where `None`.
+    time: Option<Micros>,
+}
+
+impl Founding {
+    /// Reads a whole snapshot into the ledger; gives the sessions that were open with their timeouts in milliseconds.
+    pub(super) fn begin(
+        snapshot: &SnapshotFile,
+        ledger: &mut Ledger,
+    ) -> Result<(Self, Vec<(SessionId, i32)>), LogImportError> {
+        ledger.lose();
+        let mut file = snapshot.open()?;
+        let sessions = file.sessions().to_vec();
+        let mut values = Values::new(VALUES_BYTES_MAX);
+        let mut shown = snapshot.zxid;
+        for znode in &mut file {
+            let znode = znode?;
+            shown = shown.max(znode.czxid).max(znode.mzxid).max(znode.pzxid);
+            if let Some(data) = znode.data.as_ref().filter(|data| !data.is_empty()) {
+                values.push(znode.path.clone(), data.clone()).map_err(LogImportError::Spill)?;
+            }
+            ledger.restore(znode);
+        }
+        ledger.restored();
+        let until = match file.last_zxid() {
+            Some(last) => Until { zxid: last.max(shown), time: None },
+            // A deletion leaves no trace that would tell how far it went.
+            None => Until { zxid: shown, time: snapshot.place.modified },
+        };
+        Ok((Self { values, overlay: HashMap::new(), overlay_bytes: 0, until }, sessions))
+    }
+
+    /// Whether the tree is whole before this transaction.
+    pub(super) fn is_whole_before(&self, next: &Transaction) -> bool {
+        let behind = next.zxid > self.until.zxid && self.until.time.is_none_or(|time| next.time > time);
+        behind || self.overlay_bytes >= OVERLAY_BYTES_MAX
+    }
+
+    /// Takes a transaction that lies in the time of the snapshot.
+    pub(super) fn take(&mut self, transaction: &Transaction) {
+        let Action::Operations(operations) = &transaction.action else { return };
+        for operation in operations {
+            let (path, data) = match operation {
+                Operation::Created { path, data, .. } | Operation::DataSet { path, data, .. } => (path, data),
+                Operation::Deleted { .. } | Operation::AclSet { .. } => continue,
+            };
+            let data = data.clone().unwrap_or_default();
+            self.overlay_bytes += path.len() + data.len() + size_of::<(ZkPath, Bytes)>();
+            self.overlay.insert(path.clone(), data);
+        }
+    }
+
+    /// The tree as the ledger has it now.
+    pub(super) fn tree(self, ledger: &Ledger, policy: &Arc<ValuePolicy>) -> Result<TreeRows, LogImportError> {
+        let mut entries: Vec<Entry> = ledger.iter().collect();
+        entries.sort_unstable_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
+        Ok(TreeRows {
+            entries: entries.into_iter(),
+            values: self.values.sorted().map_err(LogImportError::Spill)?,
+            overlay: self.overlay,
+            policy: policy.clone(),
+        })
+    }
+}
+
+/// The rows of a whole tree, by path.
+pub(super) struct TreeRows {
+    entries: std::vec::IntoIter<Entry>,
+    values: Sorted,
+    overlay: HashMap<ZkPath, Bytes>,
+    policy: Arc<ValuePolicy>,
+}
+
+impl Iterator for TreeRows {
+    type Item = std::io::Result<ZnodeRow>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let Entry { path, stat, node_type, acl } = self.entries.next()?;
+        let value = match self.overlay.remove(&path) {
+            Some(value) => Ok(Some(value)),
+            None => self.values.value(&path),
+        };
+        Some(value.map(|value| {
+            // Null and empty are one to clients.
+            let recorded = self.policy.apply(&path, value.unwrap_or_default());
+            let znode = SnapshotRow {
+                path,
+                czxid: Some(stat.czxid),
+                mzxid: Some(stat.mzxid),
+                pzxid: Some(stat.pzxid),
+                ctime: Some(stat.ctime),
+                mtime: Some(stat.mtime),
+                version: Some(stat.version),
+                cversion: Some(stat.cversion),
+                aversion: Some(stat.aversion),
+                ephemeral_owner: stat.ephemeral_owner,
+                node_type: Some(node_type),
+                num_children: stat.num_children,
+                acl,
+                data_length: recorded.data_length,
+            };
+            ZnodeRow { znode, data: recorded.data, data_hash: recorded.data_hash }
+        }))
+    }
+}
