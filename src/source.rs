@@ -4,4 +4,5 @@
 //! It concludes nothing: that is `tree`'s work.
 
 pub mod jute;
+pub mod txnlog;
 pub mod watch;

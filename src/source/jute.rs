@@ -40,4 +40,5 @@ mod session;
 mod stat;
 #[cfg(test)]
 mod tests;
+pub mod txn;
 mod writer;

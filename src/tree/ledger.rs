@@ -110,6 +110,11 @@ impl Ledger {
         self.ephemerals.clear();
     }
 
+    /// When a path's present life began; `None` where it does not exist.
+    pub fn czxid(&self, path: &str) -> Option<Zxid> {
+        self.znodes.get(path).map(|znode| znode.czxid)
+    }
+
     pub fn len(&self) -> usize {
         self.znodes.len()
     }

@@ -29,4 +29,5 @@ mod slt;
 mod story;
 mod superset;
 mod tail;
+mod txnlog;
 mod workload;

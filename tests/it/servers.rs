@@ -49,7 +49,7 @@ impl Version {
         matches!(self, Self::EmbeddedWithoutZxids | Self::Embedded)
     }
 
-    fn jars(self) -> Option<PathBuf> {
+    pub fn jars(self) -> Option<PathBuf> {
         let folder = prerequisites::cache()?.join("zookeeper").join(self.as_str());
         folder.join("stamp").exists().then_some(folder)
     }
@@ -195,6 +195,16 @@ impl Ensemble {
     /// How far the clocks of servers are off that are started from now on.
     pub fn set_clock_offset(&mut self, seconds: i64) {
         self.settings.clock_offset_seconds = seconds;
+    }
+
+    /// How often servers that are started from now on look for emptied containers and outlived TTL znodes.
+    pub fn set_container_check(&mut self, every: Duration) {
+        self.settings.container_check = every;
+    }
+
+    /// The `dataDir` of a real server.
+    pub fn data_dir(&self, index: usize) -> PathBuf {
+        self.folder.path().join(index.to_string())
     }
 
     /// Starts a killed node again on its own data and ports, and returns once it serves.

@@ -13,7 +13,7 @@ use super::values::{Sorted, Values};
 use crate::history::import::ZnodeRow;
 use crate::history::snapshots::SnapshotRow;
 use crate::lens::ValuePolicy;
-use crate::source::txnlog::SnapshotFile;
+use crate::source::txnlog::{Inputs, LogItem, ReadOptions, SnapshotFile};
 use crate::tree::ledger::{Entry, Ledger};
 use crate::zk::{Action, Micros, Operation, SessionId, Transaction, ZkPath, Zxid};
 
@@ -22,56 +22,63 @@ const VALUES_BYTES_MAX: usize = 64 << 20;
 /// Values of the log that are held until the tree is founded: beyond that it is founded where it stands.
 const OVERLAY_BYTES_MAX: usize = 128 << 20;
 
+/// Transactions behind the snapshot's zxid in which it is looked for how far the snapshot went, where it does not tell.
+const FUZZY_TRANSACTIONS_MAX: usize = 200_000;
+
 /// A tree under way.
 pub(super) struct Founding {
     values: Values,
     /// What the log has set since, by path.
     overlay: HashMap<ZkPath, Bytes>,
     overlay_bytes: usize,
-    until: Until,
+    /// Nothing behind this transaction is in the snapshot.
+    until: Zxid,
 }
 
-/// Behind which transaction nothing in the snapshot can lie.
-#[derive(Clone, Copy, Debug)]
-struct Until {
-    /// The greatest zxid that the snapshot shows.
-    zxid: Zxid,
-    /// When its file was finished, by the server's clock; the snapshot itself tells how far it went, where `None`.
-    time: Option<Micros>,
+/// A snapshot that was read.
+pub(super) struct Begun {
+    pub(super) founding: Founding,
+    /// The sessions that were open, with their timeouts in milliseconds.
+    pub(super) sessions: Vec<(SessionId, i32)>,
+    /// The last moment that any znode tells of, by the leaders' clocks.
+    pub(super) time: Micros,
 }
 
 impl Founding {
-    /// Reads a whole snapshot into the ledger; gives the sessions that were open with their timeouts in milliseconds.
+    /// Reads a whole snapshot into the ledger.
     pub(super) fn begin(
         snapshot: &SnapshotFile,
+        inputs: &Inputs,
+        options: ReadOptions,
         ledger: &mut Ledger,
-    ) -> Result<(Self, Vec<(SessionId, i32)>), LogImportError> {
+    ) -> Result<Begun, LogImportError> {
         ledger.lose();
         let mut file = snapshot.open()?;
         let sessions = file.sessions().to_vec();
         let mut values = Values::new(VALUES_BYTES_MAX);
-        let mut shown = snapshot.zxid;
+        let mut until = snapshot.zxid;
+        let mut time = Micros::default();
         for znode in &mut file {
             let znode = znode?;
-            shown = shown.max(znode.czxid).max(znode.mzxid).max(znode.pzxid);
+            until = until.max(znode.czxid).max(znode.mzxid).max(znode.pzxid);
+            time = time.max(znode.ctime).max(znode.mtime);
             if let Some(data) = znode.data.as_ref().filter(|data| !data.is_empty()) {
                 values.push(znode.path.clone(), data.clone()).map_err(LogImportError::Spill)?;
             }
             ledger.restore(znode);
         }
         ledger.restored();
-        let until = match file.last_zxid() {
-            Some(last) => Until { zxid: last.max(shown), time: None },
-            // A deletion leaves no trace that would tell how far it went.
-            None => Until { zxid: shown, time: snapshot.place.modified },
+        until = match file.last_zxid() {
+            Some(last) => until.max(last),
+            None => until.max(last_contradiction(snapshot.zxid, inputs, options, ledger)?),
         };
-        Ok((Self { values, overlay: HashMap::new(), overlay_bytes: 0, until }, sessions))
+        let founding = Self { values, overlay: HashMap::new(), overlay_bytes: 0, until };
+        Ok(Begun { founding, sessions, time })
     }
 
     /// Whether the tree is whole before this transaction.
     pub(super) fn is_whole_before(&self, next: &Transaction) -> bool {
-        let behind = next.zxid > self.until.zxid && self.until.time.is_none_or(|time| next.time > time);
-        behind || self.overlay_bytes >= OVERLAY_BYTES_MAX
+        next.zxid > self.until || self.overlay_bytes >= OVERLAY_BYTES_MAX
     }
 
     /// Takes a transaction that lies in the time of the snapshot.
@@ -140,4 +147,51 @@ impl Iterator for TreeRows {
             ZnodeRow { znode, data: recorded.data, data_hash: recorded.data_hash }
         }))
     }
+}
+
+/// The last transaction that the snapshot contradicts, by what exists: a deletion leaves no zxid in a snapshot that would
+/// tell how far it went, but the log then changes or deletes what is not there any more.
+fn last_contradiction(
+    zxid: Zxid,
+    inputs: &Inputs,
+    options: ReadOptions,
+    ledger: &Ledger,
+) -> Result<Zxid, LogImportError> {
+    let mut last = zxid;
+    // Whether a path exists, where the log changes what the snapshot shows.
+    let mut exists: HashMap<ZkPath, bool> = HashMap::new();
+    for item in inputs.transactions(Zxid(zxid.0 + 1), options)?.take(FUZZY_TRANSACTIONS_MAX) {
+        let LogItem::Transaction { transaction: Transaction { zxid, action, .. }, .. } = item? else { continue };
+        let mut see = |path: &ZkPath, is_there: bool| {
+            let shown = exists.get(path).copied().unwrap_or_else(|| ledger.czxid(path).is_some());
+            if shown != is_there {
+                last = last.max(zxid);
+            }
+        };
+        match action {
+            Action::Operations(operations) => {
+                for operation in operations {
+                    match operation {
+                        Operation::Created { path, .. } => {
+                            see(&path, false);
+                            exists.insert(path, true);
+                        }
+                        Operation::Deleted { path, .. } => {
+                            see(&path, true);
+                            exists.insert(path, false);
+                        }
+                        Operation::DataSet { path, .. } | Operation::AclSet { path, .. } => see(&path, true),
+                    }
+                }
+            }
+            Action::SessionClosed { ephemerals } => {
+                for path in ephemerals.unwrap_or_default() {
+                    see(&path, true);
+                    exists.insert(path, false);
+                }
+            }
+            Action::SessionOpened { .. } | Action::Nothing => {}
+        }
+    }
+    Ok(last)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::founding::Founding;
+use super::founding::{Begun, Founding};
 use super::{Gone, LogImport, LogImportError, Out, Progress, Step};
 use crate::history::{Sighting, SightingEvent};
 use crate::lens::ValuePolicy;
@@ -33,6 +33,8 @@ pub(super) fn run(
     out: Out,
 ) -> Result<Read, LogImportError> {
     let mut reading = Reading {
+        inputs,
+        options: ReadOptions { skip_corrupt: import.skip_corrupt },
         ledger: Ledger::new(import.settings.incarnation, import.settings.source),
         policy,
         import,
@@ -47,7 +49,7 @@ pub(super) fn run(
         covered_at: 0,
         read: Read::default(),
     };
-    match reading.run(inputs) {
+    match reading.run() {
         Ok(()) | Err(Stop::Gone) => Ok(reading.read),
         Err(Stop::Failed(error)) => Err(error),
     }
@@ -71,6 +73,8 @@ impl<E: Into<LogImportError>> From<E> for Stop {
 }
 
 struct Reading<'a> {
+    inputs: &'a Inputs,
+    options: ReadOptions,
     ledger: Ledger,
     policy: &'a Arc<ValuePolicy>,
     import: &'a LogImport,
@@ -91,7 +95,8 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    fn run(&mut self, inputs: &Inputs) -> Result<(), Stop> {
+    fn run(&mut self) -> Result<(), Stop> {
+        let inputs = self.inputs;
         let beginning = inputs.beginning()?;
         for refused in beginning.refused {
             self.out.tell(Progress::RefusedSnapshot(refused.to_string()))?;
@@ -110,8 +115,7 @@ impl Reading<'_> {
         self.later.reverse();
         let is_nowhere = matches!(beginning.start, Start::Nowhere);
 
-        let options = ReadOptions { skip_corrupt: self.import.skip_corrupt };
-        let mut items = inputs.transactions(from, options)?;
+        let mut items = inputs.transactions(from, self.options)?;
         while let Some(item) = items.next() {
             match item? {
                 LogItem::Transaction { transaction, .. } => {
@@ -142,16 +146,16 @@ impl Reading<'_> {
 
     /// Begins a tree from a snapshot.
     fn found(&mut self, snapshot: &SnapshotFile) -> Result<(), Stop> {
-        let (founding, sessions) = Founding::begin(snapshot, &mut self.ledger)?;
+        let Begun { founding, sessions, time } =
+            Founding::begin(snapshot, self.inputs, self.options, &mut self.ledger)?;
         self.founding = Some(founding);
         self.begin.get_or_insert((snapshot.zxid, None));
-        self.last.get_or_insert((snapshot.zxid, snapshot.place.modified.unwrap_or_default()));
+        self.last.get_or_insert((snapshot.zxid, time));
         let seen = sessions.into_iter().map(|(session, timeout_ms)| Sighting {
             timeout_ms: Some(timeout_ms),
-            ..self.sighting(session.0, SightingEvent::Seen, snapshot.zxid, snapshot.place.modified.unwrap_or_default())
+            ..self.sighting(session.0, SightingEvent::Seen, snapshot.zxid, time)
         });
-        let seen: Vec<Sighting> = seen.collect();
-        self.out.put(Step::Sightings(seen))?;
+        self.out.put(Step::Sightings(seen.collect()))?;
         Ok(())
     }
 

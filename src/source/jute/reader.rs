@@ -26,29 +26,52 @@ impl<'a> Reader<'a> {
     }
 
     /// How many bytes are still to be read.
+    #[inline]
     pub fn left(&self) -> usize {
         self.bytes.len() - self.at
     }
 
+    /// What is still to be read; nothing is consumed.
+    #[inline]
+    pub fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
     /// # Errors
     /// [`JuteError::Short`] where fewer bytes are left. Nothing is consumed then.
+    #[inline]
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], JuteError> {
-        let short = JuteError::Short { at: self.at, wanted: count, left: self.left() };
-        let end = self.at.checked_add(count).ok_or(short.clone())?;
-        let taken = self.bytes.get(self.at..end).ok_or(short)?;
-        self.at = end;
-        Ok(taken)
+        match self.at.checked_add(count).and_then(|end| self.bytes.get(self.at..end)) {
+            Some(taken) => {
+                self.at += count;
+                Ok(taken)
+            }
+            None => Err(self.short(count)),
+        }
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], JuteError> {
-        let short = JuteError::Short { at: self.at, wanted: N, left: self.left() };
-        self.take(N)?.try_into().map_err(|_| short)
+        match self.rest().first_chunk::<N>() {
+            Some(taken) => {
+                self.at += N;
+                Ok(*taken)
+            }
+            None => Err(self.short(N)),
+        }
     }
 
+    #[cold]
+    fn short(&self, wanted: usize) -> JuteError {
+        JuteError::Short { at: self.at, wanted, left: self.left() }
+    }
+
+    #[inline]
     pub fn int(&mut self) -> Result<i32, JuteError> {
         Ok(i32::from_be_bytes(self.array()?))
     }
 
+    #[inline]
     pub fn long(&mut self) -> Result<i64, JuteError> {
         Ok(i64::from_be_bytes(self.array()?))
     }
@@ -63,6 +86,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A buffer; `None` for null.
+    #[inline]
     pub fn buffer(&mut self) -> Result<Option<&'a [u8]>, JuteError> {
         match usize::try_from(self.int()?) {
             Ok(length) => self.take(length).map(Some),
@@ -71,6 +95,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A string; null is empty.
+    #[inline]
     pub fn string(&mut self) -> Result<&'a str, JuteError> {
         let at = self.at;
         let bytes = self.buffer()?.unwrap_or_default();
@@ -82,7 +107,7 @@ impl<'a> Reader<'a> {
         let Ok(count) = usize::try_from(self.int()?) else { return Ok(0) };
         let wanted = count.saturating_mul(element_bytes_min.max(1));
         if wanted > self.left() {
-            return Err(JuteError::Short { at: self.at, wanted, left: self.left() });
+            return Err(self.short(wanted));
         }
         Ok(count)
     }

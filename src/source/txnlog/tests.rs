@@ -1,0 +1,5 @@
+mod build;
+mod corpus;
+mod inputs;
+mod segments;
+mod snapshots;
