@@ -40,6 +40,8 @@ mod decode;
 mod fresh;
 mod heard;
 mod merge;
+mod other;
+mod pairs;
 mod recorded;
 mod tree;
 mod twins;
@@ -425,7 +427,10 @@ impl Drop for Importer {
 
 impl std::fmt::Debug for Importer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Importer").field("history", &self.history).field("reached", &self.reached).finish_non_exhaustive()
+        f.debug_struct("Importer")
+            .field("history", &self.history)
+            .field("reached", &self.reached)
+            .finish_non_exhaustive()
     }
 }
 

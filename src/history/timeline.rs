@@ -156,12 +156,7 @@ const NEEDS: Needs = Needs { time: true, stat: false, acl: false, data: false };
 ///
 /// `heard` tells which rows that a log completed had been heard live.
 /// Reads only the parts whose statistics allow an answer, three times at most.
-pub(crate) fn find(
-    table: &TableView,
-    incarnation: i32,
-    time: i64,
-    heard: &Heard,
-) -> Result<Moment, HistoryError> {
+pub(crate) fn find(table: &TableView, incarnation: i32, time: i64, heard: &Heard) -> Result<Moment, HistoryError> {
     let of_incarnation = |row: &Row<'_>| row.incarnation() == incarnation;
     let has_incarnation = |group: &RowGroup<'_>| {
         let wanted = i64::from(incarnation);
@@ -207,8 +202,8 @@ pub(crate) fn find(
         }
         // A part is read whole if any of its row groups may matter; `add` does not mind the others.
         let settled = |group: &RowGroup<'_>, before: &TickBefore| {
-            let may_be_live =
-                !heard.is_empty() || group.bytes("source").is_none_or(|(min, max)| (min..=max).contains(&b"watch".as_slice()));
+            let may_be_live = !heard.is_empty()
+                || group.bytes("source").is_none_or(|(min, max)| (min..=max).contains(&b"watch".as_slice()));
             let max = group.numbers("position").map_or(*part_max, |(_, max)| max);
             before.is_settled(max, may_be_live)
         };

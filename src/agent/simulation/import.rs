@@ -23,9 +23,8 @@ struct Piece {
 }
 
 fn piece() -> impl Strategy<Value = Piece> {
-    (0usize..20, 1usize..40, prop::option::weighted(0.3, 1usize..60), prop_oneof![Just(1), Just(1 << 20)]).prop_map(
-        |(from, transactions, killed_at, bytes_max)| Piece { from, transactions, killed_at, bytes_max },
-    )
+    (0usize..20, 1usize..40, prop::option::weighted(0.3, 1usize..60), prop_oneof![Just(1), Just(1 << 20)])
+        .prop_map(|(from, transactions, killed_at, bytes_max)| Piece { from, transactions, killed_at, bytes_max })
 }
 
 /// The log's changes.

@@ -1,36 +1,56 @@
 //! Completes a row on record by its twin: pure, field by field.
 
-use crate::zk::{Change, ChangeKind, Evidence, Source};
+use crate::zk::{Change, ChangeKind, Evidence, Source, TimeSource};
 
-/// Makes `row` say what it and its twin from a lossless source know together.
+/// Makes `row` say what it and its twin know together.
 ///
-/// What is not null beats null, then the log is better than a watch and a watch better than a rescan. The row keeps its
-/// seq and its day (whoever calls does), and when it was heard of. Its value stays what the policy made of it, also where
-/// that is nothing, if it was ever seen; only one that was never seen is taken over. Nothing is missed before it any more:
-/// what happened before it has rows of its own.
+/// What is not null beats null, then a log is better than a watch and a watch better than a rescan; evidence rises. The row
+/// keeps its seq and its day (whoever calls does), and when it was heard of. Its value stays what the policy made of it,
+/// also where that is nothing, if it was ever seen; only one that was never seen is taken over. What one of both did not
+/// miss was not missed: a log misses nothing.
 pub(super) fn complete(row: &mut Change, by: &Change) {
-    if !has_value(row) {
+    let better = rank(by.source) > rank(row.source);
+    if !has_value(row) && has_value(by) {
         row.data = by.data.clone();
         row.data_length = by.data_length;
         row.data_hash = by.data_hash;
     }
-    row.time = by.time;
-    row.time_source = by.time_source;
-    row.zxid = by.zxid.or(row.zxid);
-    row.position = by.position;
-    row.ordinal = by.ordinal;
-    row.czxid = by.czxid.or(row.czxid);
-    row.version = by.version.or(row.version);
-    row.aversion = by.aversion.or(row.aversion);
-    row.node_type = by.node_type.or(row.node_type);
-    row.ephemeral_owner = by.ephemeral_owner;
-    row.acl = by.acl.clone().or(row.acl.take());
+    let both_timed = row.time_source == TimeSource::Server || by.time_source == TimeSource::Agent;
+    if by.time_source == TimeSource::Server && (better || !both_timed) {
+        (row.time, row.time_source) = (by.time, by.time_source);
+    }
+    if by.zxid.is_some() && (better || row.zxid.is_none()) {
+        (row.zxid, row.position, row.ordinal) = (by.zxid, by.position, by.ordinal);
+    }
+    row.czxid = pick(better, row.czxid, by.czxid);
+    row.version = pick(better, row.version, by.version);
+    row.aversion = pick(better, row.aversion, by.aversion);
+    row.node_type = pick(better, row.node_type, by.node_type);
+    if better || row.ephemeral_owner == 0 {
+        row.ephemeral_owner = by.ephemeral_owner;
+    }
+    row.acl = pick(better, row.acl.take(), by.acl.clone());
     row.evidence = row.evidence.min(by.evidence);
-    row.missed = by.missed;
-    row.source = by.source;
-    row.cause = by.cause.or(row.cause);
-    row.session_id = by.session_id.or(row.session_id);
-    row.cxid = by.cxid.or(row.cxid);
+    row.missed = row.missed.min(by.missed);
+    row.cause = pick(better, row.cause, by.cause);
+    row.session_id = pick(better, row.session_id, by.session_id);
+    row.cxid = pick(better, row.cxid, by.cxid);
+    if better {
+        row.source = by.source;
+    }
+}
+
+/// How much a source's word counts.
+pub(super) fn rank(source: Source) -> u8 {
+    match source {
+        Source::Rescan => 0,
+        Source::Watch => 1,
+        Source::Txnlog | Source::Observer => 2,
+    }
+}
+
+fn pick<T>(better: bool, own: Option<T>, by: Option<T>) -> Option<T> {
+    if better { by.or(own) } else { own.or(by) }
 }
 
 /// Whether the value was seen, so that the policy had its say.

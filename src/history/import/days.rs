@@ -9,7 +9,9 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
 
-use super::super::days::{Merge, Order, PartWriter, Run, exchange, keep_part, kept_marks, parts_of, read, read_projected};
+use super::super::days::{
+    Merge, Order, PartWriter, Run, exchange, keep_part, kept_marks, parts_of, read, read_projected,
+};
 use super::super::disk::Disk;
 use super::super::error::HistoryError;
 use super::super::layout::{Day, SeqRange, Table};

@@ -16,11 +16,13 @@ pub(super) fn changes(batch: &RecordBatch, place: &Path) -> Result<Vec<(i64, Cha
     let longs = |name: &str| column::<Int64Array>(batch, name, place);
     let texts = |name: &str| column::<StringArray>(batch, name, place);
     let times = |name: &str| column::<TimestampMicrosecondArray>(batch, name, place);
-    let (incarnation, seq, time, time_source) = (ints("incarnation")?, longs("seq")?, times("time")?, texts("time_source")?);
+    let (incarnation, seq, time, time_source) =
+        (ints("incarnation")?, longs("seq")?, times("time")?, texts("time_source")?);
     let (observed_at, zxid, position) = (times("observed_at")?, longs("zxid")?, longs("position")?);
     let (ordinal, kind, path, czxid) = (ints("ordinal")?, texts("kind")?, texts("path")?, longs("czxid")?);
     let (version, aversion, node_type) = (ints("version")?, ints("aversion")?, texts("node_type")?);
-    let (owner, data, length) = (longs("ephemeral_owner")?, column::<BinaryArray>(batch, "data", place)?, ints("data_length")?);
+    let (owner, data, length) =
+        (longs("ephemeral_owner")?, column::<BinaryArray>(batch, "data", place)?, ints("data_length")?);
     let (hash, acl, evidence) = (longs("data_hash")?, texts("acl")?, texts("evidence")?);
     let (missed, source, cause) = (longs("missed")?, texts("source")?, texts("cause")?);
     let (session_id, cxid) = (longs("session_id")?, ints("cxid")?);

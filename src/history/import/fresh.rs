@@ -10,8 +10,8 @@ use super::super::open::History;
 use super::super::part::Part;
 use super::super::parts::PartWriter;
 use super::super::rows::ChangeRows;
-use super::chunk::{Chunk, by_day, sort_by_path};
 use super::Cluster;
+use super::chunk::{Chunk, by_day, sort_by_path};
 use crate::zk::Change;
 
 /// Rows of a batch on its way to the file.

@@ -59,12 +59,10 @@ impl Importer {
             to: stretch.to,
             unplaced_from: stretch.unplaced_from,
         };
-        let window = recorded::read(&stretch.parts, wanted, &self.heard)?;
+        let mut window = recorded::read(&stretch.parts, wanted, &self.heard)?;
         let mut rows = std::mem::take(&mut self.carried);
+        rows.append(&mut window.rows);
         rows.iter_mut().for_each(|row| window.bound(row));
-        let found = rows.len();
-        rows.extend(window.rows.iter().cloned());
-        rows.iter_mut().skip(found).for_each(|row| window.bound(row));
         drop(window);
 
         let reach = Reach { begin: self.begin.unwrap_or(stretch.low), to: stretch.to };

@@ -28,9 +28,11 @@ pub(super) struct Recorded {
     pub(super) aversion: Option<i32>,
     /// From a log already: there is nothing to complete.
     pub(super) lossless: bool,
+    pub(super) rescan: bool,
     pub(super) exact: bool,
     /// Heard as it happened.
     pub(super) live: bool,
+    pub(super) missed: i64,
     pub(super) server_time: Option<i64>,
     pub(super) observed_at: i64,
     /// For a row without a zxid: one that it does not come after, where that is known.
@@ -72,7 +74,8 @@ pub(super) fn window(view: &View, from: i64, to: i64, incarnation: i32) -> Resul
     let own = i64::from(incarnation);
     let mut parts = Vec::new();
     for part in view.changes.parts.iter() {
-        let inside = |bounds: Option<(i64, i64)>, low: i64, high: i64| bounds.is_none_or(|(min, max)| max >= low && min <= high);
+        let inside =
+            |bounds: Option<(i64, i64)>, low: i64, high: i64| bounds.is_none_or(|(min, max)| max >= low && min <= high);
         if inside(part_numbers(part, "position")?, from, to) && inside(part_numbers(part, "incarnation")?, own, own) {
             parts.push(part.clone());
         }
@@ -131,8 +134,10 @@ impl Window {
             version: row.version(),
             aversion: row.aversion(),
             lossless,
+            rescan: row.source() == "rescan",
             exact: row.is_exact(),
             live,
+            missed: row.missed(),
             server_time: row.server_time(),
             observed_at,
             bound: None,

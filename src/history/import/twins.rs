@@ -63,7 +63,9 @@ impl Path<'_> {
         for group in order.chunk_by(|a, b| (rows[*a].zxid, rows[*a].kind) == (rows[*b].zxid, rows[*b].kind)) {
             let Some(first) = group.first().map(|at| &rows[*at]) else { continue };
             let twins: Vec<usize> = (0..self.truth.len())
-                .filter(|at| self.truth[*at].zxid.map(|zxid| zxid.0) == first.zxid && self.truth[*at].kind == first.kind)
+                .filter(|at| {
+                    self.truth[*at].zxid.map(|zxid| zxid.0) == first.zxid && self.truth[*at].kind == first.kind
+                })
                 .collect();
             if let ([row], [twin]) = (group, twins.as_slice()) {
                 contradicts(&rows[*row], self.truth[*twin])?;

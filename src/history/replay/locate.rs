@@ -226,9 +226,9 @@ fn snapshots(view: &View) -> Result<Vec<Snapshot>, HistoryError> {
 
 /// Whether a log tells everything from a placed snapshot up to this one.
 pub(crate) fn is_outdone(snapshot: &Snapshot, placed: &[(i32, i64)], intervals: &[Interval]) -> bool {
-    let own = placed.iter().filter(|(incarnation, position)| {
-        *incarnation == snapshot.incarnation && *position <= snapshot.position
-    });
+    let own = placed
+        .iter()
+        .filter(|(incarnation, position)| *incarnation == snapshot.incarnation && *position <= snapshot.position);
     let Some(from) = own.map(|(_, position)| *position).max() else { return false };
     told_up_to(intervals, snapshot.incarnation, from) >= snapshot.position
 }

@@ -142,7 +142,10 @@ fn a_part_of_a_gap_shrinks_it_and_moves_what_lies_behind() {
     let zxids: Vec<_> = left.iter().map(|gap| (gap.from_zxid, gap.to_zxid)).collect();
     assert_eq!(zxids, [(22, Some(28)), (30, None)]);
     // The log's times are brought over to the agent's clock.
-    assert_eq!((left[0].from_time.0, left[0].to_time.map(|to| to.0)), (time_of(22).0 + 2 * HOUR, Some(time_of(28).0 + 2 * HOUR)));
+    assert_eq!(
+        (left[0].from_time.0, left[0].to_time.map(|to| to.0)),
+        (time_of(22).0 + 2 * HOUR, Some(time_of(28).0 + 2 * HOUR))
+    );
     // The deletion of /c came after all that the log has.
     let last = told(&view).into_iter().find(|change| change.zxid.is_none()).unwrap();
     assert_eq!((&*last.path, last.position), ("/c", Zxid(22)));
