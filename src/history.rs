@@ -18,6 +18,7 @@ pub mod disk;
 pub mod error;
 pub mod gaps;
 mod head;
+pub mod import;
 pub mod layout;
 mod lock;
 pub mod merge;
@@ -39,6 +40,7 @@ pub mod wal;
 
 pub use coverage::{Aspect, CoverageEntry};
 pub use error::HistoryError;
+pub use import::{ImportError, ImportSettings, ImportSummary, Importer, ZnodeRow};
 pub use layout::Layout;
 pub use open::{History, Recorded, open_read_only};
 pub use recorder::{Entry, RecorderEvent, RecorderGone, RecorderHandle, Settings, SnapshotAt, SnapshotRequest};

@@ -27,6 +27,8 @@ use crate::tree::model::server::Server;
 use crate::tree::model::{Operation, Step, operation, step};
 use crate::zk::{Ended, Observation, ScanReason, ZkPath};
 
+mod import;
+
 const CLUSTER: &str = "simulated";
 
 /// A pipeline and its recorder, over a folder.
@@ -156,13 +158,27 @@ fn replayed(view: &View, at: At) -> Result<(BTreeMap<String, Known>, Vec<String>
     Ok((tree, uncertain))
 }
 
-fn run(before: &[Vec<Operation>], steps: &[(Step, u8)], zxids: bool) -> Result<(), TestCaseError> {
+/// What a run left: a folder, and what truly happened.
+struct Ran {
+    _dir: tempfile::TempDir,
+    layout: Layout,
+    server: Server,
+    /// The tree after each transaction.
+    trees: Trees,
+    /// The znodes after each transaction, and before the first.
+    nodes: BTreeMap<i64, import::Nodes>,
+}
+
+/// Plays the steps against an agent, to its end.
+fn play(before: &[Vec<Operation>], steps: &[(Step, u8)], zxids: bool) -> Ran {
     let dir = tempfile::tempdir().expect("a folder");
     let mut server = Server::new();
     for operations in before {
         server.commit(operations);
     }
+    let begin = server.zxid();
     server.forget_history();
+    let mut nodes = BTreeMap::from([(begin.0, server.nodes.clone())]);
     let mut connection = Connection::new(zxids, Agent::new(dir.path()));
     connection.connect(&mut server, ScanReason::Bootstrap);
     let mut trees = Trees::new();
@@ -173,6 +189,7 @@ fn run(before: &[Vec<Operation>], steps: &[(Step, u8)], zxids: bool) -> Result<(
                 connection.deliver(&mut server);
                 if let Some(last) = server.log.last() {
                     trees.insert(last.zxid.0, tree_of(&server));
+                    nodes.insert(last.zxid.0, server.nodes.clone());
                 }
             }
             Step::Answer(count) => connection.answer(&server, *count),
@@ -196,9 +213,15 @@ fn run(before: &[Vec<Operation>], steps: &[(Step, u8)], zxids: bool) -> Result<(
     connection.answer(&server, usize::MAX);
     connection.listener.snapshot();
     connection.listener.stop();
+    let layout = connection.listener.layout.clone();
+    Ran { _dir: dir, layout, server, trees, nodes }
+}
 
-    let view = open_read_only(&connection.listener.layout, CLUSTER).expect("readable");
-    check(&view, &server, &trees, zxids).map_err(|error| TestCaseError::fail(format!("{error}\n{}", tell(&view))))
+fn run(before: &[Vec<Operation>], steps: &[(Step, u8)], zxids: bool) -> Result<(), TestCaseError> {
+    let ran = play(before, steps, zxids);
+    let view = open_read_only(&ran.layout, CLUSTER).expect("readable");
+    check(&view, &ran.server, &ran.trees, zxids)
+        .map_err(|error| TestCaseError::fail(format!("{error}\n{}", tell(&view))))
 }
 
 fn check(view: &View, server: &Server, trees: &Trees, zxids: bool) -> Result<(), TestCaseError> {

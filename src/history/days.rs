@@ -40,9 +40,10 @@ pub use compact::{Compacted, CompactionLimits, closed_days, compact_closed_days,
 pub(super) use exchange::names;
 pub use exchange::{drop_day, exchange};
 pub use file::{PartWriter, WrittenPart};
-pub(crate) use file::{int64_range, read_projected};
+pub(crate) use file::{int64_range, read, read_projected};
+pub(super) use merge::{Merge, Order, Run};
 pub use retired::Retired;
-pub(crate) use rewrite::{keep_part, rewrite_part};
+pub(crate) use rewrite::{keep_part, kept_marks, rewrite_part};
 
 use std::sync::Arc;
 

@@ -2,7 +2,9 @@
 //!
 //! For each scope (a path that intervals name) the intervals of the source that looked live, in the order of recording,
 //! leave gaps between them. An interval that was only `rolled` and goes on where it ended leaves none. Where a source that
-//! misses nothing (txnlog, observer) covers the zxids of a gap, that part of the gap is filled.
+//! misses nothing (txnlog, observer) covers the zxids of a gap, that part of the gap is filled; where one reaches further
+//! back than the live source, history begins there. Zxids decide, times only label: what is left of a gap never
+//! claims more time to be covered than its own.
 //!
 //! A path below another scope has intervals of its own only where it could not be read: an interval that `ended`
 //! `unreadable` begins a gap of that path alone, and the path's next interval ends it.
@@ -60,6 +62,11 @@ pub(crate) struct Interval {
 impl Interval {
     pub(crate) fn is_data(&self) -> bool {
         self.aspect == "data"
+    }
+
+    /// Whether its source misses nothing.
+    pub(crate) fn is_lossless(&self) -> bool {
+        matches!(self.source.as_str(), "txnlog" | "observer")
     }
 
     fn is_unreadable(&self) -> bool {
@@ -180,7 +187,7 @@ pub(crate) fn gaps_of(intervals: &[Interval]) -> Vec<Gap> {
                 data.iter().filter(|interval| is_within(scope, &interval.path)).copied().collect();
             scope_gaps(scope, &covering)
         };
-        for interval in data.iter().filter(|interval| is_lossless(interval) && is_within(scope, &interval.path)) {
+        for interval in data.iter().filter(|interval| interval.is_lossless() && is_within(scope, &interval.path)) {
             found = found.into_iter().flat_map(|gap| fill(gap, interval)).collect();
         }
         gaps.extend(found);
@@ -191,10 +198,6 @@ pub(crate) fn gaps_of(intervals: &[Interval]) -> Vec<Gap> {
     gaps
 }
 
-fn is_lossless(interval: &Interval) -> bool {
-    matches!(interval.source.as_str(), "txnlog" | "observer")
-}
-
 /// Between the intervals of the live source; where there is no watch, the best of the others is the live one.
 fn scope_gaps(scope: &str, covering: &[&Interval]) -> Vec<Gap> {
     let source = ["watch", "observer", "txnlog"]
@@ -203,7 +206,12 @@ fn scope_gaps(scope: &str, covering: &[&Interval]) -> Vec<Gap> {
         .map(str::to_owned)
         .or_else(|| covering.first().map(|interval| interval.source.clone()));
     let Some(source) = source else { return Vec::new() };
-    let mut gaps = Vec::new();
+    let mut covering = covering.to_vec();
+    if !matches!(source.as_str(), "watch" | "rescan") {
+        // Logs are imported in any order.
+        covering.sort_by_key(|interval| (interval.incarnation, interval.from_zxid, interval.to_zxid));
+    }
+    let mut gaps = before_live(scope, &covering, &source);
     let mut last: Option<&Interval> = None;
     // An interval below the one that ended (an unreadable path's own) does not speak for the scope.
     for interval in covering.iter().filter(|interval| interval.source == source && !interval.is_unreadable()) {
@@ -224,6 +232,23 @@ fn scope_gaps(scope: &str, covering: &[&Interval]) -> Vec<Gap> {
         && !before.open
     {
         gaps.push(between(scope, before, None));
+    }
+    gaps
+}
+
+/// A log may reach further back than the live source: what lies between both is a gap, as far as no log fills it.
+fn before_live(scope: &str, covering: &[&Interval], source: &str) -> Vec<Gap> {
+    let mut seen = BTreeSet::new();
+    let mut gaps = Vec::new();
+    for live in covering.iter().filter(|interval| interval.source == source && !interval.is_unreadable()) {
+        if !seen.insert(live.incarnation) {
+            continue;
+        }
+        let own = |interval: &&&Interval| interval.is_lossless() && interval.incarnation == live.incarnation;
+        let first = covering.iter().filter(own).min_by_key(|interval| interval.from_zxid);
+        if let Some(first) = first.filter(|first| first.to_zxid < live.from_zxid) {
+            gaps.push(between(scope, first, Some(live)));
+        }
     }
     gaps
 }
@@ -287,9 +312,10 @@ fn fill(gap: Gap, by: &Interval) -> Vec<Gap> {
         return vec![gap];
     }
     let mut left = Vec::new();
+    let from_time = Micros(by.from_time).max(gap.from_time);
     if by.from_zxid > gap.from_zxid {
         left.push(Gap {
-            to_time: Some(Micros(by.from_time).max(gap.from_time)),
+            to_time: Some(gap.to_time.map_or(from_time, |end| from_time.min(end))),
             to_zxid: Some(by.from_zxid),
             ..gap.clone()
         });

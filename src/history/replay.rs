@@ -128,13 +128,8 @@ pub fn replay(view: &View, at: At, options: ReplayOptions) -> Result<Replay, Rep
 
 /// The changes that lead from a located snapshot to the moment.
 fn select(located: &Located) -> Select {
-    Select {
-        seq_after: located.snapshot.seq,
-        until: located.until,
-        found_before: located.found_before,
-        contained: located.snapshot.position,
-        ..Select::all(located.incarnation)
-    }
+    let all = Select::all(located.incarnation).after(&located.snapshot);
+    Select { until: located.until, found_before: located.found_before, ..all }
 }
 
 /// The znodes at a moment, sorted by path. After an error it is at its end.

@@ -7,18 +7,21 @@
 //! - By age the cut is the newest snapshot before the first change of the last `days_max` days: at least these days can
 //!   be replayed from their first change on.
 //! - By size it moves on, snapshot by snapshot, until what is kept fits `bytes_max`; it never goes beyond the newest
-//!   snapshot. A history without a snapshot is not cut.
+//!   snapshot. A history without a snapshot is not cut, nor is it at a snapshot that an import added earlier changes to
+//!   since: the next one after the import does.
 //! - Of snapshots after the cut all of the last `snapshots_whole_days` are kept, before that the first of each day (and
 //!   incarnation); the one at the cut and the newest always stay.
 //! - `coverage` and `sessions` go by whole days, those older than both the cut's day and every change that is kept.
 
 mod apply;
+mod imports;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::days::int64_range;
 use super::error::HistoryError;
 use super::layout::{Day, SeqRange, Table};
 use super::snapshots::incarnation_of;
@@ -63,6 +66,10 @@ pub struct SnapshotHolding {
     pub day: Day,
     pub seq: i64,
     pub incarnation: i32,
+    pub position: i64,
+    /// Whether history may be cut at it: what it holds is what was recorded up to its seq. Not where an import added
+    /// rows later that belong before it.
+    pub is_cut: bool,
     pub bytes: u64,
 }
 
@@ -88,11 +95,16 @@ pub fn survey(view: &View) -> Result<Holdings, HistoryError> {
             bytes: part.bytes,
         }));
     }
+    let imports = imports::Imports::of(view)?;
     for part in view.snapshots.iter() {
+        let (seq, incarnation) = (part.range.last, incarnation_of(part)?.unwrap_or(0));
+        let position = int64_range(part, "position")?.map_or(i64::MIN, |(position, _)| position);
         holdings.snapshots.push(SnapshotHolding {
             day: part.day,
-            seq: part.range.last,
-            incarnation: incarnation_of(part)?.unwrap_or(0),
+            seq,
+            incarnation,
+            position,
+            is_cut: imports.agree(view, part, (incarnation, position))?,
             bytes: part.bytes,
         });
     }
@@ -111,14 +123,14 @@ pub fn plan(holdings: &Holdings, now: Micros, settings: RetentionSettings) -> Ve
         .map(|part| part.range.first)
         .min()
         .unwrap_or(i64::MAX);
-    let by_age = snapshots.iter().rposition(|snapshot| snapshot.seq < first_seq_kept);
+    let by_age = snapshots.iter().rposition(|snapshot| snapshot.is_cut && snapshot.seq < first_seq_kept);
 
     let mut keep = Keep::new(holdings, by_age, thin_before);
     while keep.bytes > settings.bytes_max {
-        let next = keep.cut.map_or(0, |cut| cut + 1);
-        if next >= snapshots.len() {
+        let after = keep.cut.map_or(0, |cut| cut + 1);
+        let Some(next) = (after..snapshots.len()).find(|at| snapshots.get(*at).is_some_and(|at| at.is_cut)) else {
             break;
-        }
+        };
         keep = Keep::new(holdings, Some(next), thin_before);
     }
     keep.removals(holdings)
@@ -140,13 +152,21 @@ impl Keep {
         let newest = holdings.snapshots.len().checked_sub(1);
         let mut seen = HashSet::new();
         let mut snapshots = HashSet::new();
+        let at_cut = cut.and_then(|cut| holdings.snapshots.get(cut));
+        // One that an import placed before the cut leads nowhere any more.
+        let is_before = |snapshot: &SnapshotHolding| {
+            let place = |snapshot: &SnapshotHolding| (snapshot.incarnation, snapshot.position);
+            at_cut.is_some_and(|at_cut| place(snapshot) < place(at_cut))
+        };
         for (at, snapshot) in holdings.snapshots.iter().enumerate().skip(cut.unwrap_or(0)) {
+            if is_before(snapshot) {
+                continue;
+            }
             let first_of_day = seen.insert((snapshot.day, snapshot.incarnation));
             if first_of_day || snapshot.day >= thin_before || Some(at) == cut || Some(at) == newest {
                 snapshots.insert(at);
             }
         }
-        let at_cut = cut.and_then(|cut| holdings.snapshots.get(cut));
         let cut_seq = at_cut.map(|snapshot| snapshot.seq);
         let changes = holdings.parts.iter().filter(|part| part.table == Table::Changes);
         let days_kept = changes.filter(|part| cut_seq.is_none_or(|cut| part.range.last > cut)).map(|part| part.day);

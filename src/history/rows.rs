@@ -95,7 +95,11 @@ impl ChangeRows {
 
     /// Adds a row. A row observed on another day than the one before begins a new batch: the order stays that of `seq`.
     pub fn push(&mut self, seq: i64, change: &Change) -> Result<(), ArrowError> {
-        let day = Day(change.observed_at.day());
+        self.push_to(Day(change.observed_at.day()), seq, change)
+    }
+
+    /// As [`ChangeRows::push`], for a day that the caller chooses.
+    pub fn push_to(&mut self, day: Day, seq: i64, change: &Change) -> Result<(), ArrowError> {
         if self.day.is_some_and(|current| current != day) {
             self.cut()?;
         }

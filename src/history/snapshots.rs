@@ -20,7 +20,9 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub(super) use join::Found;
 pub use spill::{SPILL_BYTES_MAX, ValueSpill};
+pub(super) use write::{INCARNATION_KEY, PLACED_KEY, Rows};
 pub use write::{SnapshotRow, write_snapshot};
 
 use std::sync::Arc;
@@ -30,10 +32,10 @@ use super::error::HistoryError;
 use super::part::Part;
 use super::view::View;
 
-/// The newest snapshot of an incarnation that was taken at or before a seq.
+/// The newest snapshot of an incarnation that was taken at or before a seq. Not one that an import placed.
 pub fn latest_before(view: &View, incarnation: i32, seq: i64) -> Result<Option<Arc<Part>>, HistoryError> {
     for part in view.snapshots.iter().rev().filter(|part| part.range.last <= seq) {
-        if incarnation_of(part)? == Some(incarnation) {
+        if incarnation_of(part)? == Some(incarnation) && !is_placed(part)? {
             return Ok(Some(part.clone()));
         }
     }
@@ -46,6 +48,29 @@ pub fn unsettled_of(part: &Part) -> Result<usize, HistoryError> {
     let entries = metadata.metadata().file_metadata().key_value_metadata();
     let entry = entries.and_then(|entries| entries.iter().find(|entry| entry.key == write::UNSETTLED_KEY));
     Ok(entry.and_then(|entry| entry.value.as_ref()?.parse().ok()).unwrap_or(0))
+}
+
+/// Whether an import placed it: it holds every transaction up to its position and none after it, whatever was recorded
+/// when. Any other holds the rows up to its seq.
+pub fn is_placed(part: &Part) -> Result<bool, HistoryError> {
+    let metadata = part.metadata()?;
+    let entries = metadata.metadata().file_metadata().key_value_metadata();
+    Ok(entries.is_some_and(|entries| entries.iter().any(|entry| entry.key == write::PLACED_KEY)))
+}
+
+/// The placed snapshot of an incarnation with the greatest position.
+fn last_placed(view: &View, incarnation: i32) -> Result<Option<Arc<Part>>, HistoryError> {
+    let mut last: Option<(i64, Arc<Part>)> = None;
+    for part in view.snapshots.iter() {
+        if !is_placed(part)? || incarnation_of(part)? != Some(incarnation) {
+            continue;
+        }
+        let position = int64_range(part, "position")?.map_or(i64::MIN, |(position, _)| position);
+        if last.as_ref().is_none_or(|(before, _)| *before < position) {
+            last = Some((position, part.clone()));
+        }
+    }
+    Ok(last.map(|(_, part)| part))
 }
 
 /// The incarnation that a snapshot is of, from its footer.

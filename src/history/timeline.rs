@@ -19,6 +19,7 @@
 //! - A transaction is never cut: the place is before the whole of it.
 
 use super::error::HistoryError;
+use super::import::Heard;
 use super::replay::part_reader::RowGroup;
 use super::replay::rows::{Key, Needs, Row};
 use super::replay::scan::{parts_by_position, scan_head, scan_part};
@@ -58,11 +59,14 @@ pub(crate) enum Clock {
 }
 
 impl Clocked {
-    fn of(row: Row<'_>) -> Option<Self> {
+    fn of(row: Row<'_>, heard: &Heard) -> Option<Self> {
         let rescan = row.source() == "rescan";
         let clock = if row.is_server_timed() {
             match row.zxid() {
-                Some(_) if row.path() != "/zookeeper/config" => Clock::Tick { live: row.source() == "watch" },
+                Some(zxid) if row.path() != "/zookeeper/config" => {
+                    let completed = || row.observed_at().is_some_and(|at| heard.is_live(zxid, at));
+                    Clock::Tick { live: row.source() == "watch" || (row.is_lossless() && completed()) }
+                }
                 _ => Clock::None,
             }
         } else if rescan {
@@ -150,8 +154,9 @@ const NEEDS: Needs = Needs { time: true, stat: false, acl: false, data: false };
 
 /// Finds the moment `time` (microseconds, the server's clock) in one incarnation.
 ///
+/// `heard` tells which rows that a log completed had been heard live.
 /// Reads only the parts whose statistics allow an answer, three times at most.
-pub(crate) fn find(table: &TableView, incarnation: i32, time: i64) -> Result<Moment, HistoryError> {
+pub(crate) fn find(table: &TableView, incarnation: i32, time: i64, heard: &Heard) -> Result<Moment, HistoryError> {
     let of_incarnation = |row: &Row<'_>| row.incarnation() == incarnation;
     let has_incarnation = |group: &RowGroup<'_>| {
         let wanted = i64::from(incarnation);
@@ -162,7 +167,7 @@ pub(crate) fn find(table: &TableView, incarnation: i32, time: i64) -> Result<Mom
     let mut after = TickAfter { time, found: None };
     let later = |group: &RowGroup<'_>| group.numbers("time").is_none_or(|(_, max)| max > time);
     scan_head(table, NEEDS, |row| {
-        if let Some(row) = Some(row).filter(of_incarnation).and_then(Clocked::of) {
+        if let Some(row) = Some(row).filter(of_incarnation).and_then(|row| Clocked::of(row, heard)) {
             after.add(row);
         }
     })?;
@@ -176,7 +181,7 @@ pub(crate) fn find(table: &TableView, incarnation: i32, time: i64) -> Result<Mom
             NEEDS,
             |group| has_incarnation(group) && later(group),
             |row| {
-                if let Some(row) = Some(row).filter(of_incarnation).and_then(Clocked::of) {
+                if let Some(row) = Some(row).filter(of_incarnation).and_then(|row| Clocked::of(row, heard)) {
                     after.add(row);
                 }
             },
@@ -187,7 +192,7 @@ pub(crate) fn find(table: &TableView, incarnation: i32, time: i64) -> Result<Mom
     let position_max = after.found.map_or(i64::MAX, |until| until.position);
     let earlier = |group: &RowGroup<'_>| group.numbers("position").is_none_or(|(min, _)| min <= position_max);
     scan_head(table, NEEDS, |row| {
-        if let Some(row) = Some(row).filter(of_incarnation).and_then(Clocked::of) {
+        if let Some(row) = Some(row).filter(of_incarnation).and_then(|row| Clocked::of(row, heard)) {
             before.add(row);
         }
     })?;
@@ -197,14 +202,15 @@ pub(crate) fn find(table: &TableView, incarnation: i32, time: i64) -> Result<Mom
         }
         // A part is read whole if any of its row groups may matter; `add` does not mind the others.
         let settled = |group: &RowGroup<'_>, before: &TickBefore| {
-            let may_be_live = group.bytes("source").is_none_or(|(min, max)| (min..=max).contains(&b"watch".as_slice()));
+            let may_be_live = !heard.is_empty()
+                || group.bytes("source").is_none_or(|(min, max)| (min..=max).contains(&b"watch".as_slice()));
             let max = group.numbers("position").map_or(*part_max, |(_, max)| max);
             before.is_settled(max, may_be_live)
         };
         let so_far = TickBefore { ..before };
         let keep = |group: &RowGroup<'_>| has_incarnation(group) && earlier(group) && !settled(group, &so_far);
         scan_part(part, NEEDS, keep, |row| {
-            if let Some(row) = Some(row).filter(of_incarnation).and_then(Clocked::of) {
+            if let Some(row) = Some(row).filter(of_incarnation).and_then(|row| Clocked::of(row, heard)) {
                 before.add(row);
             }
         })?;
@@ -216,7 +222,7 @@ pub(crate) fn find(table: &TableView, incarnation: i32, time: i64) -> Result<Mom
     let position_low = before.tick.map_or(i64::MIN, |tick| tick.position);
     let between = |(min, max): (i64, i64)| max >= position_low && min <= position_max;
     scan_head(table, NEEDS, |row| {
-        if let Some(row) = Some(row).filter(of_incarnation).and_then(Clocked::of) {
+        if let Some(row) = Some(row).filter(of_incarnation).and_then(|row| Clocked::of(row, heard)) {
             agent.add(row);
         }
     })?;
@@ -228,7 +234,7 @@ pub(crate) fn find(table: &TableView, incarnation: i32, time: i64) -> Result<Mom
                 has_incarnation(group) && may_be_agent(group) && group.numbers("position").is_none_or(between)
             };
             scan_part(part, NEEDS, keep, |row| {
-                if let Some(row) = Some(row).filter(of_incarnation).and_then(Clocked::of) {
+                if let Some(row) = Some(row).filter(of_incarnation).and_then(|row| Clocked::of(row, heard)) {
                     agent.add(row);
                 }
             })?;
@@ -238,11 +244,15 @@ pub(crate) fn find(table: &TableView, incarnation: i32, time: i64) -> Result<Mom
 }
 
 /// What the agent's clock shows more than the server's at the first live tick of an incarnation.
-pub(crate) fn first_agent_ahead(table: &TableView, incarnation: i32) -> Result<Option<i64>, HistoryError> {
+pub(crate) fn first_agent_ahead(
+    table: &TableView,
+    incarnation: i32,
+    heard: &Heard,
+) -> Result<Option<i64>, HistoryError> {
     let mut first: Option<(Key, i64)> = None;
     let add = |first: &mut Option<(Key, i64)>, row: Row<'_>| {
         if row.incarnation() == incarnation
-            && let Some(row) = Clocked::of(row)
+            && let Some(row) = Clocked::of(row, heard)
             && row.clock == (Clock::Tick { live: true })
             && first.is_none_or(|(key, _)| row.key < key)
         {

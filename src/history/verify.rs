@@ -2,7 +2,8 @@
 //!
 //! 1. **Parts**: every Parquet file is readable to its last page, its name states the seqs that it holds, its rows are in
 //!    their order.
-//! 2. **Seqs**: from the first that is kept to the last, each is there exactly once.
+//! 2. **Seqs**: from the first that is kept to the last, each is there exactly once; or the metadata of a part says that
+//!    an import replaced its row.
 //! 3. **Lives**: per path the versions rise by one and the `missed`, or a gap explains why not; nothing changes that does
 //!    not exist; no operation is on record twice, by (incarnation, zxid, path, kind, n).
 //! 4. **Snapshots**: replaying the changes from each snapshot to the next gives the next one; the children's rows explain
@@ -40,6 +41,6 @@ pub fn verify(view: &View, mut progress: impl FnMut(Progress)) -> Result<Report,
     findings.note_gaps(&gaps);
     seqs::check(&readable, &mut findings, &mut progress)?;
     lives::check(&readable, &lives::Unseen::new(&gaps, &intervals), &mut findings, &mut progress)?;
-    snapshots::check(&readable, &gaps, &mut findings, &mut progress)?;
+    snapshots::check(&readable, &gaps, &intervals, &mut findings, &mut progress)?;
     Ok(findings.finish())
 }

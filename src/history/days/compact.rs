@@ -7,6 +7,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::super::disk::Disk;
 use super::super::error::HistoryError;
+use super::super::import::{REPLACED_KEY, replaced_seqs, show_seqs};
 use super::super::layout::{Day, Layout, SeqRange, Table};
 use super::super::part::Part;
 use super::super::state::{ReplaceError, State};
@@ -116,6 +117,10 @@ pub fn compact_day(
         return Ok(None);
     }
     let rows = rows_of(&parts)?;
+    if rows == 0 {
+        // Only the names of seqs that an import replaced.
+        return Ok(None);
+    }
     if table == Table::Coverage && rows > COVERAGE_ROWS_MAX {
         tracing::warn!(%day, rows, rows_max = COVERAGE_ROWS_MAX, "a day of coverage is too great to be joined");
         return Ok(None);
@@ -126,7 +131,7 @@ pub fn compact_day(
             Table::Changes => build_changes(disk, folder, &parts, limits)?,
             Table::Coverage => vec![build_coverage(disk, folder, &parts)?],
             Table::Sessions => {
-                let (range, rows_written) = merge_into(disk, folder, &parts, Order::Seq, None)?;
+                let (range, rows_written) = merge_into(disk, folder, &parts, Order::Seq, None, &[])?;
                 check_rows(folder, rows, rows_written)?;
                 range.into_iter().collect()
             }
@@ -171,12 +176,17 @@ fn build_changes(
 
     let mut written = Vec::with_capacity(cuts.len() + 1);
     let mut rows_written = 0;
+    // The first piece names the seqs that imports replaced, for all.
+    let mut replaced = Vec::new();
+    for part in parts {
+        replaced.extend(replaced_seqs(part)?);
+    }
     for piece in 0..=cuts.len() {
         let from = piece.checked_sub(1).and_then(|before| cuts.get(before)).copied();
         let to = cuts.get(piece).copied();
-        let (range, rows) = merge_bounded(disk, folder, parts, Between { from, to })?;
+        let (range, rows) = merge_bounded(disk, folder, parts, Between { from, to }, &replaced)?;
         if let Some(range) = range {
-            check_name(parts, range, rows)?;
+            replaced.clear();
             written.push(range);
         }
         rows_written += rows;
@@ -192,22 +202,6 @@ fn check_rows(folder: &Path, read: u64, written: u64) -> Result<(), HistoryError
     }
     let folder = folder.display();
     Err(HistoryError::Unknown(format!("{folder} was to hold {read} rows and holds {written}: nothing was replaced")))
-}
-
-/// A reader that listed the old day and opens the new one's files must notice: a name that stays must mean the same rows.
-/// It does where a part has every seq of its range. Parts of out-of-order rows could repeat a name by chance.
-fn check_name(old: &[Arc<Part>], range: SeqRange, rows: u64) -> Result<(), HistoryError> {
-    let dense = u128::from(range.last.abs_diff(range.first)) + 1 == u128::from(rows);
-    match old.iter().find(|part| part.range == range) {
-        Some(part) if !dense => {
-            let path = part.path();
-            let path = path.display();
-            Err(HistoryError::Unknown(format!(
-                "{path} would get other rows under the same name: its day stays as it is"
-            )))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Every n-th row's place.
@@ -270,6 +264,7 @@ fn merge_bounded(
     folder: &Path,
     parts: &[Arc<Part>],
     between: Between,
+    replaced: &[(i64, i64)],
 ) -> Result<(Option<SeqRange>, u64), HistoryError> {
     let mut runs = Vec::new();
     for part in parts {
@@ -290,7 +285,7 @@ fn merge_bounded(
     }
     let result = match runs.as_slice() {
         [] => (None, 0),
-        runs => merge_into(disk, folder, runs, Order::Changes, Some(between))?,
+        runs => merge_into(disk, folder, runs, Order::Changes, Some(between), replaced)?,
     };
     for run in own {
         disk.remove_file(&run.path())?;
@@ -339,9 +334,13 @@ fn merge_into(
     parts: &[Arc<Part>],
     order: Order,
     between: Option<Between>,
+    replaced: &[(i64, i64)],
 ) -> Result<(Option<SeqRange>, u64), HistoryError> {
     let Some(part) = parts.first() else { return Ok((None, 0)) };
-    let marks = [(COMPACTED_KEY, "1".to_owned())];
+    let mut marks = vec![(COMPACTED_KEY, "1".to_owned())];
+    if !replaced.is_empty() {
+        marks.push((REPLACED_KEY, show_seqs(replaced.to_vec())));
+    }
     let mut rows = 0;
     let mut writer: Option<PartWriter> = None;
     for batch in Merge::new(order, runs(parts, between)?) {

@@ -155,7 +155,8 @@ fn new_parts(
         let size =
             |path: &Path| std::fs::metadata(path).map_err(|source| HistoryError::io("read the size of", path, source));
         let new = size(&path)?;
-        if let Some(old) = expected.iter().find(|part| part.range == range).map(|part| part.path())
+        let old = expected.iter().find(|part| part.range == range).map(|part| part.path());
+        if let Some(old) = old
             && size(&old)?.ino() != new.ino()
         {
             let old = old.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

@@ -17,11 +17,11 @@ const OUTPUT_BYTES_MAX: usize = 4 << 20;
 const OUTPUT_ROWS_MAX: usize = 8192;
 
 /// A sorted run: batches of one schema.
-pub(super) type Run = Box<dyn Iterator<Item = Result<RecordBatch, HistoryError>> + Send>;
+pub(in crate::history) type Run = Box<dyn Iterator<Item = Result<RecordBatch, HistoryError>> + Send>;
 
 /// The order of the runs and of what comes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub(in crate::history) enum Order {
     /// Of a part of changes: (path, position, ordinal, seq).
     Changes,
     /// Of a part of coverage or sessions.
@@ -69,7 +69,7 @@ impl Keys {
 }
 
 /// Merges runs; what comes out is sorted where the runs are.
-pub(super) struct Merge {
+pub(in crate::history) struct Merge {
     order: Order,
     runs: Vec<Run>,
     heap: BinaryHeap<Head>,
@@ -113,7 +113,7 @@ impl PartialEq for Head {
 impl Eq for Head {}
 
 impl Merge {
-    pub(super) fn new(order: Order, runs: Vec<Run>) -> Self {
+    pub(in crate::history) fn new(order: Order, runs: Vec<Run>) -> Self {
         Self { order, runs, heap: BinaryHeap::new(), started: false, window: Vec::new(), failed: false }
     }
 

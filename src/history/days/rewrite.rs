@@ -4,8 +4,10 @@ use arrow::record_batch::RecordBatch;
 
 use super::super::disk::Disk;
 use super::super::error::HistoryError;
+use super::super::import::REPLACED_KEY;
 use super::super::layout::SeqRange;
 use super::super::part::Part;
+use super::super::snapshots::PLACED_KEY;
 use super::compact::COMPACTED_KEY;
 use super::file::{PartWriter, read};
 
@@ -49,9 +51,16 @@ pub(crate) fn rewrite_part(
 }
 
 /// The key-value metadata of ours that a rewritten part keeps.
-fn kept_marks(part: &Part) -> Result<Vec<(&'static str, String)>, HistoryError> {
-    const KEPT: [&str; 5] =
-        [COMPACTED_KEY, "zktrail.incarnation", "zktrail.position", "zktrail.taken_at", "zktrail.unsettled"];
+pub(crate) fn kept_marks(part: &Part) -> Result<Vec<(&'static str, String)>, HistoryError> {
+    const KEPT: [&str; 7] = [
+        COMPACTED_KEY,
+        REPLACED_KEY,
+        "zktrail.incarnation",
+        "zktrail.position",
+        "zktrail.taken_at",
+        "zktrail.unsettled",
+        PLACED_KEY,
+    ];
     let metadata = part.metadata()?;
     let entries = metadata.metadata().file_metadata().key_value_metadata();
     let entries = entries.map(Vec::as_slice).unwrap_or_default();

@@ -1,4 +1,5 @@
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::part_reader::part_numbers;
 use super::rows::{Key, Needs, Row};
@@ -7,6 +8,7 @@ use super::snapshot::Snapshot;
 use super::{At, PathFilter, ReplayError, missed};
 use crate::history::error::HistoryError;
 use crate::history::gaps::{Interval, gaps_of, intervals, scope_of};
+use crate::history::import::Heard;
 use crate::history::timeline;
 use crate::history::view::View;
 use crate::zk::{Micros, Zxid};
@@ -76,16 +78,18 @@ fn at_position(view: &View, incarnation: i32, position: i64) -> Result<Located, 
 
 fn at_time(view: &View, time: Micros) -> Result<Located, ReplayError> {
     let all = snapshots(view)?;
+    let intervals = intervals(view)?;
     let mut incarnations: Vec<i32> = all.iter().map(|snapshot| snapshot.incarnation).collect();
     incarnations.sort_unstable();
     incarnations.dedup();
     for incarnation in incarnations.into_iter().rev() {
         let own = || all.iter().filter(|snapshot| snapshot.incarnation == incarnation);
         let Some(oldest) = own().next() else { continue };
-        let moment = timeline::find(&view.changes, incarnation, time.0)?;
+        let heard = Heard::in_intervals(&intervals, incarnation);
+        let moment = timeline::find(&view.changes, incarnation, time.0, &heard)?;
         let agent_ahead = match moment.agent_ahead {
             Some(ahead) => ahead,
-            None => timeline::first_agent_ahead(&view.changes, incarnation)?.unwrap_or(0),
+            None => timeline::first_agent_ahead(&view.changes, incarnation, &heard)?.unwrap_or(0),
         };
         let snapshot = match moment.until {
             None => own().next_back().cloned(),
@@ -94,12 +98,11 @@ fn at_time(view: &View, time: Micros) -> Result<Located, ReplayError> {
         let Some(snapshot) = snapshot else { continue };
         // Only a tick, or the agent's own word brought over, says that the moment is not before the oldest snapshot.
         let proved = moment.tick.is_some_and(|tick| tick.position >= snapshot.position)
-            || snapshot.seq != oldest.seq
-            || oldest.taken_at.0.saturating_sub(agent_ahead) <= time.0;
+            || !Arc::ptr_eq(&snapshot.part, &oldest.part)
+            || taken_at(oldest, agent_ahead).saturating_sub(agent_ahead) <= time.0;
         if !proved {
             continue;
         }
-        let intervals = intervals(view)?;
         if moment.until.is_none() {
             refuse_later_time(view, &all, &intervals, time, agent_ahead)?;
         }
@@ -113,6 +116,11 @@ fn at_time(view: &View, time: Micros) -> Result<Located, ReplayError> {
         Some(oldest) => Err(before_oldest(view, time.to_string(), oldest)),
         None => Err(ReplayError::Empty { cluster: view.cluster.to_string() }),
     }
+}
+
+/// When a snapshot was taken, by the agent's clock.
+fn taken_at(snapshot: &Snapshot, agent_ahead: i64) -> i64 {
+    if snapshot.placed { snapshot.taken_at.0.saturating_add(agent_ahead) } else { snapshot.taken_at.0 }
 }
 
 /// When the first gap of everything that is watched begins after a time (µs, the agent's clock).
@@ -161,7 +169,7 @@ fn refuse_later_time(
     agent_ahead: i64,
 ) -> Result<(), ReplayError> {
     let asked = time.0.saturating_add(agent_ahead);
-    let mut last = all.iter().map(|snapshot| snapshot.taken_at.0).max().unwrap_or(i64::MIN);
+    let mut last = all.iter().map(|snapshot| taken_at(snapshot, agent_ahead)).max().unwrap_or(i64::MIN);
     let mut grace = AFTER_LAST_MAX_MICROS;
     for interval in intervals {
         last = last.max(interval.to_time);
@@ -184,28 +192,21 @@ fn refuse_later_time(
     Err(ReplayError::AfterLast { cluster: view.cluster.to_string(), asked: time.to_string(), last })
 }
 
-/// The last of [`snapshots`], without reading the others.
+/// The snapshot with the greatest position of the last incarnation.
 fn newest(view: &View) -> Result<Option<Snapshot>, HistoryError> {
-    let mut newest: Option<Snapshot> = None;
-    for part in view.snapshots.iter().rev() {
-        let snapshot = Snapshot::of(part)?;
-        if newest.as_ref().is_some_and(|newest| newest.incarnation != snapshot.incarnation) {
-            break;
-        }
-        if snapshot.unsettled == 0 {
-            return Ok(Some(snapshot));
-        }
-        newest.get_or_insert(snapshot);
-    }
-    Ok(newest)
+    Ok(snapshots(view)?.pop())
 }
 
-/// Those that a replay may start from. One whose tree was ahead of the rows (it was taken under such load that no moment
-/// came without an event that waits for its answer) counts children twice, so it serves only until there is another.
+/// Those that a replay may start from, by incarnation and position.
+///
+/// One whose tree was ahead of the rows (it was taken under such load that no moment came without an event that waits for
+/// its answer) counts children twice, so it serves only until there is another. And one of a watch does not serve where a
+/// log tells everything from a placed snapshot on: the watch may have seen a part of a transaction, an old ACL, or
+/// rows whose place only the log knows.
 fn snapshots(view: &View) -> Result<Vec<Snapshot>, HistoryError> {
-    let mut settled = HashSet::new();
     let mut snapshots = view.snapshots.iter().map(Snapshot::of).collect::<Result<Vec<_>, _>>()?;
-    snapshots.sort_by_key(|snapshot| (snapshot.incarnation, snapshot.seq));
+    snapshots.sort_by_key(|snapshot| (snapshot.incarnation, snapshot.position, snapshot.placed, snapshot.seq));
+    let mut settled = HashSet::new();
     snapshots.retain(|snapshot| {
         let is_settled = snapshot.unsettled == 0;
         let serves = is_settled || !settled.contains(&snapshot.incarnation);
@@ -214,7 +215,35 @@ fn snapshots(view: &View) -> Result<Vec<Snapshot>, HistoryError> {
         }
         serves
     });
+    if snapshots.iter().any(|snapshot| snapshot.placed) && snapshots.iter().any(|snapshot| !snapshot.placed) {
+        let intervals = intervals(view)?;
+        let placed: Vec<(i32, i64)> =
+            snapshots.iter().filter(|own| own.placed).map(|own| (own.incarnation, own.position)).collect();
+        snapshots.retain(|snapshot| snapshot.placed || !is_outdone(snapshot, &placed, &intervals));
+    }
     Ok(snapshots)
+}
+
+/// Whether a log tells everything from a placed snapshot up to this one.
+pub(crate) fn is_outdone(snapshot: &Snapshot, placed: &[(i32, i64)], intervals: &[Interval]) -> bool {
+    let own = placed
+        .iter()
+        .filter(|(incarnation, position)| *incarnation == snapshot.incarnation && *position <= snapshot.position);
+    let Some(from) = own.map(|(_, position)| *position).max() else { return false };
+    told_up_to(intervals, snapshot.incarnation, from) >= snapshot.position
+}
+
+/// How far logs tell everything of the whole scope that happened after a position.
+pub(crate) fn told_up_to(intervals: &[Interval], incarnation: i32, from: i64) -> i64 {
+    let scope = scope_of(intervals);
+    let mut told: Vec<(i64, i64)> = intervals
+        .iter()
+        .filter(|own| own.is_lossless() && own.is_data() && own.incarnation == incarnation)
+        .filter(|own| scope == Some(own.path.as_str()))
+        .map(|own| (own.from_zxid, own.to_zxid))
+        .collect();
+    told.sort_unstable();
+    told.into_iter().fold(from, |reach, (begin, end)| if begin <= reach { reach.max(end) } else { reach })
 }
 
 fn before_oldest(view: &View, asked: String, oldest: &Snapshot) -> ReplayError {
@@ -291,7 +320,7 @@ fn last_before(view: &View, incarnation: i32, until: Option<Key>) -> Result<Opti
 }
 
 /// The greatest place before `until` among the rows that `wanted` takes. Reads backwards, and no further than needed.
-fn greatest(
+pub(crate) fn greatest(
     view: &View,
     incarnation: i32,
     until: Option<Key>,

@@ -267,6 +267,10 @@ impl<'a> Row<'a> {
         self.rows.stat.as_ref().is_some_and(|stat| stat.evidence.value(self.at) == "coalesced")
     }
 
+    pub(crate) fn is_exact(self) -> bool {
+        self.rows.stat.as_ref().is_some_and(|stat| stat.evidence.value(self.at) == "exact")
+    }
+
     pub(crate) fn acl(self) -> Option<&'a str> {
         self.rows.acl.as_ref().and_then(|acl| text(acl, self.at))
     }

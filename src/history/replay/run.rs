@@ -4,6 +4,7 @@ use std::sync::Arc;
 use super::part_reader::PartReader;
 use super::ranges::PathRanges;
 use super::rows::{ChangeRows, Key, Needs, Row};
+use super::snapshot::Snapshot;
 use crate::history::error::HistoryError;
 use crate::history::part::Part;
 use crate::history::view::{HeadBatch, TableView};
@@ -23,6 +24,10 @@ pub(crate) struct Select {
     pub(crate) found_before: i64,
     /// A row of a lossless source at or below this zxid was imported later: what the fold starts from holds it.
     pub(crate) contained: i64,
+    /// What the fold starts from holds the transactions up to this position, whatever was recorded when.
+    pub(crate) placed_after: Option<i64>,
+    /// Beyond `seq_to` also rows that were imported later, up to this zxid.
+    pub(crate) imported_to: i64,
     pub(crate) paths: PathRanges,
     /// Only creations and deletions.
     pub(crate) structure_only: bool,
@@ -38,24 +43,55 @@ impl Select {
             until: None,
             found_before: i64::MAX,
             contained: i64::MIN,
+            placed_after: None,
+            imported_to: i64::MIN,
             paths: PathRanges::all(),
             structure_only: false,
         }
     }
 
+    /// Only what a snapshot does not hold yet.
+    pub(crate) fn after(self, snapshot: &Snapshot) -> Self {
+        match snapshot.placed {
+            true => Self { placed_after: Some(snapshot.position), ..self },
+            false => Self { seq_after: snapshot.seq, contained: snapshot.position, ..self },
+        }
+    }
+
+    /// Only what a snapshot holds.
+    pub(crate) fn held_by(self, snapshot: &Snapshot) -> Self {
+        match snapshot.placed {
+            true => Self { until: Some(Key::after(snapshot.position)), ..self },
+            false => Self { seq_to: snapshot.seq, imported_to: snapshot.position, ..self },
+        }
+    }
+
+    /// Whether a row was added long after the fact, by a source that misses nothing, and its zxid is at most this.
+    fn is_imported_to(row: Row<'_>, position: i64) -> bool {
+        row.zxid().is_some_and(|zxid| zxid <= position) && row.is_lossless()
+    }
+
+    fn is_after_base(&self, row: Row<'_>) -> bool {
+        match (self.placed_after, row.zxid()) {
+            (Some(base), Some(zxid)) => zxid > base,
+            // What an import could not place lies behind all that it has.
+            (Some(base), None) => row.position() >= base,
+            (None, _) => row.seq() > self.seq_after && !Self::is_imported_to(row, self.contained),
+        }
+    }
+
     fn wants(&self, row: Row<'_>) -> bool {
         row.incarnation() == self.incarnation
-            && row.seq() > self.seq_after
-            && row.seq() <= self.seq_to
+            && self.is_after_base(row)
+            && (row.seq() <= self.seq_to || Self::is_imported_to(row, self.imported_to))
             && self.until.is_none_or(|until| row.key() < until)
             && !(self.found_before < i64::MAX && row.is_loose() && row.observed_at() >= Some(self.found_before))
             && self.paths.contains(row.path().as_bytes())
-            && !(row.zxid().is_some_and(|zxid| zxid <= self.contained) && row.is_lossless())
             && (!self.structure_only || matches!(row.kind(), Some(ChangeKind::Created | ChangeKind::Deleted)))
     }
 
     fn may_hold(&self, part: &Part) -> bool {
-        part.range.last > self.seq_after && part.range.first <= self.seq_to
+        part.range.last > self.seq_after && (part.range.first <= self.seq_to || self.imported_to > i64::MIN)
     }
 }
 
@@ -106,10 +142,12 @@ impl Run {
             |bounds: Option<(i64, i64)>, low: i64, high: i64| bounds.is_some_and(|(min, max)| max < low || min > high);
         let incarnation = i64::from(select.incarnation);
         let position_max = select.until.map_or(i64::MAX, |until| until.position);
+        let position_min = select.placed_after.unwrap_or(i64::MIN);
+        let seq_max = if select.imported_to > i64::MIN { i64::MAX } else { select.seq_to };
         let reader = PartReader::open(part, &needs.names(), batch_rows, &select.paths, |group| {
             !(outside(group.numbers("incarnation"), incarnation, incarnation)
-                || outside(group.numbers("seq"), select.seq_after.saturating_add(1), select.seq_to)
-                || outside(group.numbers("position"), i64::MIN, position_max))
+                || outside(group.numbers("seq"), select.seq_after.saturating_add(1), seq_max)
+                || outside(group.numbers("position"), position_min, position_max))
         })?;
         let mut run = Self { source: Source::Part { reader, needs }, select, rows: None, at: 0 };
         Ok(run.advance()?.then_some(run))

@@ -7,7 +7,7 @@ fn part(table: Table, day: i32, first: i64, last: i64, bytes: u64) -> PartHoldin
 }
 
 fn snapshot(day: i32, seq: i64) -> SnapshotHolding {
-    SnapshotHolding { day: Day(TODAY.0 + day), seq, incarnation: 1, bytes: 10 }
+    SnapshotHolding { day: Day(TODAY.0 + day), seq, incarnation: 1, position: seq, is_cut: true, bytes: 10 }
 }
 
 fn settings(days_max: u32, bytes_max: u64) -> RetentionSettings {

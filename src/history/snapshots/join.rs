@@ -5,7 +5,7 @@ use super::write::SnapshotRow;
 
 /// The value found for a znode; all `None` where the policy withholds it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Found {
+pub(in crate::history) struct Found {
     pub data: Option<Vec<u8>>,
     pub data_length: Option<i32>,
     pub data_hash: Option<i64>,

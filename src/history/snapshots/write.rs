@@ -19,10 +19,11 @@ use super::super::state::{ReplaceError, State};
 use super::cursor::{Cursor, column};
 use super::join::{Found, Join};
 use super::spill::{SPILL_BYTES_MAX, Value, ValueSpill};
-use super::{incarnation_of, latest_before, unsettled_of};
+use super::{incarnation_of, is_placed, last_placed, latest_before, unsettled_of};
 use crate::zk::{ChangeKind, Evidence, Micros, NodeType, ZkPath, Zxid};
 
-pub(super) const INCARNATION_KEY: &str = "zktrail.incarnation";
+pub(in crate::history) const INCARNATION_KEY: &str = "zktrail.incarnation";
+pub(in crate::history) const PLACED_KEY: &str = "zktrail.placed";
 pub(super) const UNSETTLED_KEY: &str = "zktrail.unsettled";
 
 /// Rows and value bytes of a batch on its way to the file.
@@ -56,7 +57,7 @@ pub struct SnapshotRow {
 /// [module](super) tells; memory is bounded by the spill's bound and a row group.
 /// Where the same incarnation has a snapshot of this seq on this day already, this one takes its place, by an exchange of
 /// the day: since then ACLs were read, or a gap was found that left no row. An unsettled one takes no settled one's place.
-/// Where another incarnation has one, as of an ensemble that was rebuilt before it changed again, the new one goes to the
+/// Where another incarnation has one, or an import placed one, as of an ensemble that was rebuilt before it changed again, the new one goes to the
 /// next day that is free: a snapshot's name is its seq.
 ///
 /// `unsettled` events were waiting for their answer: the tree was ahead of the rows by that much, so arithmetic between
@@ -77,7 +78,7 @@ pub fn write_snapshot(
     let mut replaces = false;
     let there = state.view().snapshots;
     while let Some(there) = there.iter().find(|part| part.day == day && part.range == range) {
-        if incarnation_of(there)? == Some(at.incarnation) {
+        if incarnation_of(there)? == Some(at.incarnation) && !is_placed(there)? {
             if unsettled > 0 && unsettled_of(there)? == 0 {
                 // It holds what the rows lead to, and none has come since.
                 return Ok(there.clone());
@@ -170,7 +171,7 @@ fn cursors(
     let after = before.as_ref().map(|part| part.range.last);
     push_changes(&mut spill, at, after)?;
     let mut cursors = spill.into_cursors()?;
-    if let Some(part) = before {
+    for part in before.into_iter().chain(last_placed(&at.view, at.incarnation)?) {
         let columns = ["path", "czxid", "version", "mzxid", "data", "data_length", "data_hash", "seq"];
         cursors.push(Cursor::new(Box::new(read_projected(&part, &columns)?))?);
     }
@@ -243,7 +244,7 @@ fn push_batch(
 }
 
 /// Builds batches of a snapshot's rows.
-struct Rows<'a> {
+pub(in crate::history) struct Rows<'a> {
     at: &'a SnapshotAt,
     rows: usize,
     bytes: usize,
@@ -270,7 +271,7 @@ fn timestamps() -> TimestampMicrosecondBuilder {
 }
 
 impl<'a> Rows<'a> {
-    fn new(at: &'a SnapshotAt) -> Self {
+    pub(in crate::history) fn new(at: &'a SnapshotAt) -> Self {
         Self {
             at,
             rows: 0,
@@ -295,7 +296,7 @@ impl<'a> Rows<'a> {
     }
 
     /// Without a value found the length that the Stat tells stays.
-    fn push(&mut self, row: &SnapshotRow, value: Option<Found>) {
+    pub(in crate::history) fn push(&mut self, row: &SnapshotRow, value: Option<Found>) {
         let value = value.unwrap_or(Found { data_length: row.data_length, ..Found::default() });
         self.rows += 1;
         self.bytes += row.path.len() + value.data.as_ref().map_or(0, Vec::len);
@@ -317,11 +318,11 @@ impl<'a> Rows<'a> {
         self.data_hash.append_option(value.data_hash);
     }
 
-    fn is_full(&self) -> bool {
+    pub(in crate::history) fn is_full(&self) -> bool {
         self.rows >= BATCH_ROWS_MAX || self.bytes >= BATCH_BYTES_MAX
     }
 
-    fn finish(&mut self) -> Result<RecordBatch, HistoryError> {
+    pub(in crate::history) fn finish(&mut self) -> Result<RecordBatch, HistoryError> {
         let rows = std::mem::take(&mut self.rows);
         self.bytes = 0;
         let mut taken_at = timestamps();

@@ -139,12 +139,13 @@ fn parts_and_head_answer_as_the_rule_does() {
     }
     let batch = changes(&rows);
     let typed = super::super::replay::rows::ChangeRows::new(&batch, NEEDS, std::path::Path::new("")).expect("rows");
-    let clocked: Vec<Clocked> = (0..typed.len()).filter_map(|at| Clocked::of(typed.row(at))).collect();
+    let heard = Heard::default();
+    let clocked: Vec<Clocked> = (0..typed.len()).filter_map(|at| Clocked::of(typed.row(at), &heard)).collect();
     let parts: Vec<_> = rows[..100].chunks(13).map(|rows| changes_part(dir.path(), rows, 4)).collect();
     let view = view(parts, vec![changes(&rows[100..])], Vec::new());
     for time in (2 * HOUR - 20_000..2 * HOUR + 130_000).step_by(500) {
-        assert_eq!(find(&view.changes, 0, time).expect("read"), find_in(&clocked, time), "{time}");
+        assert_eq!(find(&view.changes, 0, time, &heard).expect("read"), find_in(&clocked, time), "{time}");
     }
-    assert_eq!(find(&view.changes, 3, 0).expect("read"), Moment { until: None, tick: None, agent_ahead: None });
-    assert_eq!(first_agent_ahead(&view.changes, 0).expect("read"), Some(7 - 2 * HOUR));
+    assert_eq!(find(&view.changes, 3, 0, &heard).expect("read"), Moment { until: None, tick: None, agent_ahead: None });
+    assert_eq!(first_agent_ahead(&view.changes, 0, &heard).expect("read"), Some(7 - 2 * HOUR));
 }

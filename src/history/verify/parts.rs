@@ -5,6 +5,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::report::{Findings, HoleKind, Place, Progress};
 use crate::history::error::HistoryError;
+use crate::history::import::replaced_seqs;
 use crate::history::layout::Table;
 use crate::history::part::Part;
 use crate::history::replay::part_reader::PartReader;
@@ -64,6 +65,7 @@ fn check_part(part: &Part, findings: &mut Findings) -> Result<(), HistoryError> 
                 format!("{file} is named after seqs {named_first} to {named_last}, it holds {first} to {last}");
             findings.hole(HoleKind::Name, place, detail);
         }
+        None if !replaced_seqs(part)?.is_empty() => {}
         None => {
             let place = Place { seq: Some(part.range.first), ..Place::default() };
             findings.hole(HoleKind::Name, place, format!("{file} holds no rows"));

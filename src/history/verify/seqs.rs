@@ -4,6 +4,7 @@ use arrow::array::Int64Array;
 
 use super::report::{Findings, HoleKind, Place, Progress};
 use crate::history::error::HistoryError;
+use crate::history::import::replaced_seqs;
 use crate::history::replay::part_reader::PartReader;
 use crate::history::replay::ranges::PathRanges;
 use crate::history::replay::rows::column;
@@ -12,7 +13,7 @@ use crate::history::view::View;
 /// Seqs that are looked at in one go: a bit each.
 const WINDOW_SEQS: i64 = 1 << 26;
 
-/// Checks that each seq from the first kept to the last is there exactly once.
+/// Checks that each seq from the first kept to the last is there exactly once, but for those that an import replaced.
 pub(super) fn check(
     view: &View,
     findings: &mut Findings,
@@ -73,6 +74,13 @@ fn check_window(view: &View, low: i64, high: i64, findings: &mut Findings) -> Re
     for head in view.changes.head.iter() {
         let seq = column::<Int64Array>(&head.batch, "seq", Path::new("the head of changes"))?;
         seq.values().iter().for_each(|seq| add(*seq, findings));
+    }
+    for part in view.changes.parts.iter() {
+        for (first, last) in replaced_seqs(part)? {
+            for at in (first.max(low)..=last.min(high)).map(|seq| (seq - low) as usize) {
+                seen[at / 64] |= 1 << (at % 64);
+            }
+        }
     }
     let mut missing: Option<i64> = None;
     for at in 0..=count {

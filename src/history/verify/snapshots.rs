@@ -1,10 +1,11 @@
 use super::lives;
 use super::report::{Findings, HoleKind, Place, Progress, in_gap};
 use crate::history::error::HistoryError;
-use crate::history::gaps::{Gap, is_within};
+use crate::history::gaps::{Gap, Interval, is_within};
 use crate::history::replay::PathFilter;
 use crate::history::replay::fold::Znode;
 use crate::history::replay::folder::{Folder, Plan};
+use crate::history::replay::locate::is_outdone;
 use crate::history::replay::ranges::PathRanges;
 use crate::history::replay::rows::Needs;
 use crate::history::replay::run::Select;
@@ -15,6 +16,7 @@ use crate::history::view::View;
 pub(super) fn check(
     view: &View,
     gaps: &[Gap],
+    intervals: &[Interval],
     findings: &mut Findings,
     progress: &mut impl FnMut(Progress),
 ) -> Result<(), HistoryError> {
@@ -25,7 +27,7 @@ pub(super) fn check(
         let rows = part.metadata()?.metadata().file_metadata().num_rows();
         findings.checked().znodes += u64::try_from(rows).unwrap_or(0);
     }
-    snapshots.sort_by_key(|snapshot| (snapshot.incarnation, snapshot.seq));
+    snapshots.sort_by_key(|snapshot| (snapshot.incarnation, snapshot.position, snapshot.placed, snapshot.seq));
     for incarnation in lives::incarnations(view)? {
         if !snapshots.iter().any(|snapshot| snapshot.incarnation == incarnation) {
             findings.unproved(format!("incarnation {incarnation} has no snapshot to replay from"));
@@ -41,6 +43,16 @@ pub(super) fn check(
         }
         snapshot.unsettled == 0
     });
+    let placed: Vec<(i32, i64)> =
+        snapshots.iter().filter(|own| own.placed).map(|own| (own.incarnation, own.position)).collect();
+    let before = snapshots.len();
+    snapshots.retain(|snapshot| snapshot.placed || !is_outdone(snapshot, &placed, intervals));
+    if snapshots.len() < before {
+        findings.unproved(format!(
+            "{} snapshots that watches took where a log tells more: replays start from the log's own",
+            before - snapshots.len()
+        ));
+    }
     for (done, pair) in snapshots.windows(2).enumerate() {
         if let [from, to] = pair
             && from.incarnation == to.incarnation
@@ -65,12 +77,7 @@ fn compare(
     let mut folder = Folder::open(Plan {
         table: &view.changes,
         base: Some(from),
-        select: Select {
-            seq_after: from.seq,
-            seq_to: to.seq,
-            contained: from.position,
-            ..Select::all(from.incarnation)
-        },
+        select: Select::all(from.incarnation).after(from).held_by(to),
         filter: &PathFilter::All,
         needs: NEEDS,
         children: true,
@@ -138,7 +145,12 @@ impl Pair<'_> {
             gap.incarnation == self.to.incarnation
                 && is_within(path, &gap.path)
                 && gap.from_zxid < to
-                && gap.to_zxid.is_none_or(|end| if gap.reason == "unreadable" { end >= from } else { end > to })
+                && gap.to_zxid.is_none_or(|end| match (gap.reason.as_str(), self.to.placed) {
+                    ("unreadable", _) => end >= from,
+                    // No rescan told what the gap did: the log begins at its end.
+                    (_, true) => end >= to,
+                    (_, false) => end > to,
+                })
         })
     }
 

@@ -53,6 +53,11 @@ impl Server {
         self.log.clear();
     }
 
+    /// The last transaction's.
+    pub(crate) fn zxid(&self) -> Zxid {
+        Zxid(self.zxid)
+    }
+
     /// Applies the operations that can be applied, at one zxid.
     pub(crate) fn commit(&mut self, operations: &[Operation]) {
         self.zxid += 1;

@@ -1,0 +1,207 @@
+//! A chunk meets what is on record.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::super::part::Part;
+use super::super::replay::locate::greatest;
+use super::super::replay::rows::Key;
+use super::chunk::{Chunk, by_day, sort_by_path};
+use super::days::{DayPlan, Fix};
+use super::recorded::{self, Recorded, Wanted};
+use super::twins::{Fate, Reach, fates};
+use super::{CARRIED_ROWS_MAX, HistoryError, ImportError, Importer};
+use crate::zk::Change;
+
+/// The parts that may hold what a stretch of the stream is already, and which of their rows.
+pub(super) struct Stretch {
+    pub(super) parts: Vec<Arc<Part>>,
+    low: i64,
+    to: i64,
+    unplaced_from: i64,
+}
+
+impl Stretch {
+    pub(super) fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+}
+
+impl Importer {
+    /// Finds what may be on record of the zxids after `low`, up to `to`.
+    pub(super) fn window(&self, low: i64, to: i64) -> Result<Stretch, HistoryError> {
+        let view = self.history.state.view();
+        let incarnation = self.settings.incarnation;
+        let mut unplaced_from = low.saturating_add(1);
+        if self.reached.is_none() {
+            // A row without a zxid lies behind its position: go back to the last one that was surely before the stream.
+            let heard = &self.heard;
+            let live = |row: super::super::replay::rows::Row<'_>| match row.zxid() {
+                Some(zxid) if row.is_lossless() => row.observed_at().is_some_and(|at| heard.is_live(zxid, at)),
+                Some(_) => row.source() == "watch",
+                None => false,
+            };
+            let before = greatest(&view, incarnation, Some(Key::after(low)), live)?;
+            unplaced_from = before.map_or(i64::MIN, |key| key.position);
+        }
+        let from = unplaced_from.min(low.saturating_add(1));
+        let parts = recorded::window(&view, from, to, incarnation)?;
+        Ok(Stretch { parts, low, to, unplaced_from })
+    }
+
+    /// Finds the twins of a chunk and writes what is new or knows more.
+    pub(super) fn merge(&mut self, chunk: Chunk, stretch: &Stretch) -> Result<(), ImportError> {
+        let scope = self.settings.scope.clone();
+        let wanted = Wanted {
+            incarnation: self.settings.incarnation,
+            scope: &scope,
+            low: stretch.low,
+            to: stretch.to,
+            unplaced_from: stretch.unplaced_from,
+        };
+        let mut window = recorded::read(&stretch.parts, wanted, &self.heard)?;
+        let mut rows = std::mem::take(&mut self.carried);
+        rows.append(&mut window.rows);
+        rows.iter_mut().for_each(|row| window.bound(row));
+        drop(window);
+
+        let reach = Reach { begin: self.begin.unwrap_or(stretch.low), to: stretch.to };
+        let changes = chunk.changes;
+        let met = meet(&changes, rows, reach)?;
+        self.learn_clocks(&changes, &met);
+        self.carry(met.carried);
+        self.summary.unchanged += met.same;
+        self.summary.completed += met.completed;
+        self.summary.replaced += met.replaced;
+
+        let new = by_day(&changes, |at| !met.known.get(at).copied().unwrap_or_default());
+        let mut plans: BTreeMap<_, DayPlan> = BTreeMap::new();
+        for (day, fixes) in met.fixes {
+            plans.entry(day).or_default().fixes = fixes;
+        }
+        for (day, rows) in new {
+            plans.entry(day).or_default().new = rows;
+        }
+        for (day, plan) in plans {
+            self.summary.new += plan.new.len() as u64;
+            self.write_day(day, &plan, &changes)?;
+        }
+        Ok(())
+    }
+
+    /// Rows that wait for later transactions, not more than the bound.
+    fn carry(&mut self, mut carried: Vec<Recorded>) {
+        if carried.len() > CARRIED_ROWS_MAX {
+            carried.sort_by_key(|row| row.position);
+            let left = carried.len() - CARRIED_ROWS_MAX;
+            tracing::warn!(rows = left, "rows without a zxid stay as they are: too many wait for their transaction");
+            self.summary.unplaced += left as u64;
+            carried.drain(..left);
+        }
+        self.carried = carried;
+    }
+
+    /// What the agent's clock shows more than the server's.
+    fn learn_clocks(&mut self, changes: &[Change], met: &Met) {
+        if let Some((row, twin)) = &met.last_live
+            && let Some(change) = changes.get(*twin)
+        {
+            self.ahead = Some(row.observed_at.saturating_sub(change.time.0));
+        }
+    }
+
+    /// What never met its transaction: it came after everything that the stream has, or before.
+    pub(super) fn end_carried(&mut self) -> Result<(), ImportError> {
+        let carried = std::mem::take(&mut self.carried);
+        let (Some(begin), Some(to)) = (self.begin, self.reached) else { return Ok(()) };
+        let mut plans: BTreeMap<_, DayPlan> = BTreeMap::new();
+        for row in carried {
+            // The stream has all changes from its begin on, and this is none of them.
+            if row.position >= begin && row.position < to {
+                plans.entry(row.day).or_default().fixes.insert(row.seq, Fix::Raised(to));
+            } else {
+                self.summary.unplaced += 1;
+            }
+        }
+        for (day, plan) in plans {
+            self.write_day(day, &plan, &[])?;
+        }
+        Ok(())
+    }
+}
+
+/// What a chunk and the rows on record make of each other.
+#[derive(Default)]
+struct Met {
+    /// Of each change whether it is on record.
+    known: Vec<bool>,
+    /// By day and seq what is to be done.
+    fixes: BTreeMap<super::super::layout::Day, HashMap<i64, Fix>>,
+    carried: Vec<Recorded>,
+    last_live: Option<(Recorded, usize)>,
+    same: u64,
+    completed: u64,
+    replaced: u64,
+}
+
+fn meet(changes: &[Change], mut rows: Vec<Recorded>, reach: Reach) -> Result<Met, ImportError> {
+    let mut order: Vec<u32> = (0..changes.len() as u32).collect();
+    sort_by_path(changes, &mut order);
+    rows.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
+    let mut met = Met { known: vec![false; changes.len()], ..Met::default() };
+    let mut at = 0;
+    for rows in rows.chunk_by(|a, b| a.path == b.path) {
+        let Some(path) = rows.first().map(|row| &row.path) else { continue };
+        let path_of = |at: usize| order.get(at).map(|row| changes[*row as usize].path.as_bytes());
+        while path_of(at).is_some_and(|other| other < path.as_bytes()) {
+            at += 1;
+        }
+        let begin = at;
+        while path_of(at) == Some(path.as_bytes()) {
+            at += 1;
+        }
+        let own = &order[begin..at];
+        let truth: Vec<&Change> = own.iter().map(|row| &changes[*row as usize]).collect();
+        for (row, fate) in rows.iter().zip(fates(&truth, rows, reach)?) {
+            met.add(row, fate, own);
+        }
+    }
+    let days: BTreeSet<_> = met.fixes.keys().collect();
+    if met.replaced > 0 {
+        tracing::info!(rows = met.replaced, ?days, "an import replaces rows that the log has no change for");
+    }
+    Ok(met)
+}
+
+impl Met {
+    /// `own` are the path's changes: indices into the chunk's.
+    fn add(&mut self, row: &Recorded, fate: Fate, own: &[u32]) {
+        let mut fix = |fix: Fix| {
+            self.fixes.entry(row.day).or_default().insert(row.seq, fix);
+        };
+        match fate {
+            Fate::Same(twin) | Fate::Completed(twin) => {
+                let Some(change) = own.get(twin).map(|change| *change as usize) else { return };
+                if fate == Fate::Completed(twin) {
+                    fix(Fix::Completed(change));
+                    self.completed += 1;
+                } else {
+                    self.same += 1;
+                }
+                if let Some(known) = self.known.get_mut(change) {
+                    *known = true;
+                }
+                let later = |(last, _): &(Recorded, usize)| last.zxid < row.zxid;
+                if row.live && row.zxid.is_some() && self.last_live.as_ref().is_none_or(later) {
+                    self.last_live = Some((row.clone(), change));
+                }
+            }
+            Fate::Replaced => {
+                fix(Fix::Replaced);
+                self.replaced += 1;
+            }
+            Fate::Carried => self.carried.push(row.clone()),
+            Fate::Kept => {}
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Which row on record is which change of the log: pure, a path at a time.
+
+use super::ImportError;
+use super::recorded::Recorded;
+use crate::zk::{Change, ChangeKind, TimeSource, Zxid};
+
+/// Its version, mtime and czxid are every server's own.
+const CONFIG: &str = "/zookeeper/config";
+
+/// What becomes of a row on record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is this change (an index into the path's), and says all of it.
+    Same(usize),
+    /// It is this change, which knows more.
+    Completed(usize),
+    /// No change of the log is it: it goes.
+    Replaced,
+    /// A later transaction may be it.
+    Carried,
+    /// It may lie outside of what the log has.
+    Kept,
+}
+
+/// How far the log goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reach {
+    /// It has everything after this …
+    pub(super) begin: i64,
+    /// … up to this, where the present chunk ends.
+    pub(super) to: i64,
+}
+
+/// Decides on the rows of one path. `truth` are the chunk's changes of it, in their order.
+///
+/// # Errors
+/// [`ImportError::Contradiction`] where an exact row cannot be of the same ensemble.
+pub(super) fn fates(truth: &[&Change], rows: &[Recorded], reach: Reach) -> Result<Vec<Fate>, ImportError> {
+    let mut path = Path { truth, taken: vec![false; truth.len()], fates: vec![None; rows.len()] };
+    path.placed(rows)?;
+    // Those that tell their version first: each is one change and no other.
+    path.unplaced(rows, is_told);
+    path.unplaced(rows, |_| true);
+    let fate = |(row, fate): (&Recorded, Option<Fate>)| match fate {
+        Some(fate) => Ok(fate),
+        None => unmatched(row, reach),
+    };
+    rows.iter().zip(path.fates).map(fate).collect()
+}
+
+struct Path<'a> {
+    truth: &'a [&'a Change],
+    taken: Vec<bool>,
+    fates: Vec<Option<Fate>>,
+}
+
+impl Path<'_> {
+    /// Twins by (zxid, kind, n). Where fewer are on record than happened, what they tell says which they are.
+    fn placed(&mut self, rows: &[Recorded]) -> Result<(), ImportError> {
+        let mut order: Vec<usize> = (0..rows.len()).filter(|at| rows[*at].zxid.is_some()).collect();
+        let place = |at: &usize| (rows[*at].zxid, rows[*at].kind, rows[*at].ordinal, rows[*at].seq);
+        order.sort_by_key(place);
+        for group in order.chunk_by(|a, b| (rows[*a].zxid, rows[*a].kind) == (rows[*b].zxid, rows[*b].kind)) {
+            let Some(first) = group.first().map(|at| &rows[*at]) else { continue };
+            let twins: Vec<usize> = (0..self.truth.len())
+                .filter(|at| {
+                    self.truth[*at].zxid.map(|zxid| zxid.0) == first.zxid && self.truth[*at].kind == first.kind
+                })
+                .collect();
+            if let ([row], [twin]) = (group, twins.as_slice()) {
+                contradicts(&rows[*row], self.truth[*twin])?;
+            }
+            for row in group {
+                let told = |at: &&usize| !self.taken[**at] && tells(&rows[*row], self.truth[**at]);
+                let next = twins.iter().find(told).or_else(|| twins.iter().find(|at| !self.taken[**at]));
+                if let Some(twin) = next.copied() {
+                    self.take(*row, twin, &rows[*row]);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows without a zxid, in their order: each is the first change that it may be.
+    fn unplaced(&mut self, rows: &[Recorded], wanted: impl Fn(&Recorded) -> bool) {
+        let open = |at: &usize| rows[*at].zxid.is_none() && self.fates[*at].is_none() && wanted(&rows[*at]);
+        let mut order: Vec<usize> = (0..rows.len()).filter(open).collect();
+        order.sort_by_key(|at| (rows[*at].position, rows[*at].seq));
+        for at in order {
+            let row = &rows[at];
+            let may_be = |twin: &usize| {
+                let change = self.truth[*twin];
+                let zxid = change.zxid.unwrap_or_default().0;
+                !self.taken[*twin]
+                    && change.kind == row.kind
+                    && zxid >= row.position
+                    && row.bound.is_none_or(|bound| zxid <= bound)
+                    && tells(row, change)
+            };
+            if let Some(twin) = (0..self.truth.len()).find(may_be) {
+                self.take(at, twin, row);
+            }
+        }
+    }
+
+    fn take(&mut self, row: usize, twin: usize, recorded: &Recorded) {
+        self.taken[twin] = true;
+        self.fates[row] = Some(if recorded.lossless { Fate::Same(twin) } else { Fate::Completed(twin) });
+    }
+}
+
+/// Whether a row says which of its path's changes it is.
+fn is_told(row: &Recorded) -> bool {
+    match row.kind {
+        ChangeKind::DataChanged => row.czxid.is_some() && row.version.is_some(),
+        ChangeKind::AclChanged => row.aversion.is_some(),
+        ChangeKind::Created | ChangeKind::Deleted => row.czxid.is_some(),
+    }
+}
+
+/// Whether nothing that a row tells speaks against it being this change.
+fn tells(row: &Recorded, change: &Change) -> bool {
+    fn agree<T: PartialEq>(a: Option<T>, b: Option<T>) -> bool {
+        a.is_none() || b.is_none() || a == b
+    }
+    if &*row.path == CONFIG {
+        return true;
+    }
+    let life = agree(row.czxid, change.czxid.map(|czxid| czxid.0));
+    life && match row.kind {
+        ChangeKind::DataChanged => agree(row.version, change.version),
+        ChangeKind::AclChanged => agree(row.aversion, change.aversion),
+        ChangeKind::Created | ChangeKind::Deleted => true,
+    }
+}
+
+/// What is left when no change of the log is a row.
+fn unmatched(row: &Recorded, reach: Reach) -> Result<Fate, ImportError> {
+    if let Some(zxid) = row.zxid {
+        let excused = !row.exact || row.lossless || &*row.path == CONFIG;
+        if excused {
+            return Ok(if row.lossless { Fate::Kept } else { Fate::Replaced });
+        }
+        let what = format!("a {} is on record there that the log does not have", row.kind.as_str());
+        return Err(ImportError::Contradiction { path: row.path.to_string(), zxid: Zxid(zxid), what });
+    }
+    Ok(match row.bound {
+        Some(bound) if bound <= reach.to && row.position >= reach.begin => Fate::Replaced,
+        Some(bound) if bound <= reach.to => Fate::Kept,
+        _ => Fate::Carried,
+    })
+}
+
+/// Refuses a change that is on record otherwise.
+fn contradicts(row: &Recorded, change: &Change) -> Result<(), ImportError> {
+    if !row.exact || &*row.path == CONFIG {
+        return Ok(());
+    }
+    let mut differing = Vec::new();
+    let mut check = |name: &str, recorded: Option<i64>, given: Option<i64>| {
+        if let (Some(recorded), Some(given)) = (recorded, given)
+            && recorded != given
+        {
+            differing.push(format!("{name} {recorded} is on record, the log says {given}"));
+        }
+    };
+    check("czxid", row.czxid, change.czxid.map(|czxid| czxid.0));
+    if row.kind == ChangeKind::DataChanged {
+        check("version", row.version.map(i64::from), change.version.map(i64::from));
+    }
+    if change.time_source == TimeSource::Server {
+        check("time (µs)", row.server_time, Some(change.time.0));
+    }
+    if differing.is_empty() {
+        return Ok(());
+    }
+    let zxid = Zxid(row.zxid.unwrap_or_default());
+    Err(ImportError::Contradiction { path: row.path.to_string(), zxid, what: differing.join("; ") })
+}
