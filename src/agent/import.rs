@@ -9,6 +9,7 @@
 //! is *founded*: the snapshot's znodes, and over them what the log says up to a zxid behind which nothing in the
 //! snapshot can lie ([`founding`]). After a hole in the logs nothing is known of any znode, until the next snapshot founds anew.
 
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -87,8 +88,15 @@ enum Step {
     Changes(Vec<Change>),
     Sightings(Vec<Sighting>),
     /// Everything after the first, up to and with the second, was given.
-    Covered { from: (Zxid, Micros), to: (Zxid, Micros) },
-    Tree { at: Zxid, time: Micros, rows: TreeRows },
+    Covered {
+        from: (Zxid, Micros),
+        to: (Zxid, Micros),
+    },
+    Tree {
+        at: Zxid,
+        time: Micros,
+        rows: TreeRows,
+    },
     Tell(Progress),
 }
 
@@ -127,7 +135,7 @@ impl Out {
 pub fn import_logs(
     history: History,
     inputs: &Inputs,
-    policy: &ValuePolicy,
+    policy: &Arc<ValuePolicy>,
     import: &LogImport,
     mut progress: impl FnMut(Progress),
 ) -> Result<Imported, LogImportError> {

@@ -158,40 +158,45 @@ fn last_contradiction(
     ledger: &Ledger,
 ) -> Result<Zxid, LogImportError> {
     let mut last = zxid;
-    // Whether a path exists, where the log changes what the snapshot shows.
-    let mut exists: HashMap<ZkPath, bool> = HashMap::new();
+    let mut seen = Seen { ledger, exists: HashMap::new() };
     for item in inputs.transactions(Zxid(zxid.0 + 1), options)?.take(FUZZY_TRANSACTIONS_MAX) {
         let LogItem::Transaction { transaction: Transaction { zxid, action, .. }, .. } = item? else { continue };
-        let mut see = |path: &ZkPath, is_there: bool| {
-            let shown = exists.get(path).copied().unwrap_or_else(|| ledger.czxid(path).is_some());
-            if shown != is_there {
-                last = last.max(zxid);
-            }
-        };
-        match action {
-            Action::Operations(operations) => {
-                for operation in operations {
-                    match operation {
-                        Operation::Created { path, .. } => {
-                            see(&path, false);
-                            exists.insert(path, true);
-                        }
-                        Operation::Deleted { path, .. } => {
-                            see(&path, true);
-                            exists.insert(path, false);
-                        }
-                        Operation::DataSet { path, .. } | Operation::AclSet { path, .. } => see(&path, true),
-                    }
-                }
-            }
+        let contradicts = match action {
+            Action::Operations(operations) => operations.into_iter().fold(false, |any, operation| {
+                let contradicts = match operation {
+                    Operation::Created { path, .. } => seen.becomes(path, true),
+                    Operation::Deleted { path, .. } => seen.becomes(path, false),
+                    Operation::DataSet { path, .. } | Operation::AclSet { path, .. } => !seen.exists(&path),
+                };
+                any || contradicts
+            }),
             Action::SessionClosed { ephemerals } => {
-                for path in ephemerals.unwrap_or_default() {
-                    see(&path, true);
-                    exists.insert(path, false);
-                }
+                ephemerals.unwrap_or_default().into_iter().fold(false, |any, path| seen.becomes(path, false) || any)
             }
-            Action::SessionOpened { .. } | Action::Nothing => {}
+            Action::SessionOpened { .. } | Action::Nothing => false,
+        };
+        if contradicts {
+            last = zxid;
         }
     }
     Ok(last)
+}
+
+/// What exists: the snapshot, and what the log has made and deleted since.
+struct Seen<'a> {
+    ledger: &'a Ledger,
+    exists: HashMap<ZkPath, bool>,
+}
+
+impl Seen<'_> {
+    fn exists(&self, path: &str) -> bool {
+        self.exists.get(path).copied().unwrap_or_else(|| self.ledger.czxid(path).is_some())
+    }
+
+    /// Takes a creation or deletion in; whether it cannot have happened to what exists.
+    fn becomes(&mut self, path: ZkPath, exists: bool) -> bool {
+        let contradicts = self.exists(&path) == exists;
+        self.exists.insert(path, exists);
+        contradicts
+    }
 }

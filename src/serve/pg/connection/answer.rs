@@ -14,7 +14,7 @@ use super::super::error::PgError;
 use super::super::message::Format;
 use super::super::question;
 use super::super::rows::{self, Rows};
-use super::super::settings::Settings;
+use super::super::settings::{Settings, Shown};
 use super::super::wire::WRITE_BYTES;
 use super::{Connection, Done, Portal, Prepared, READING_TIME_EXTRA, Stop, attended, lock, no_cursor, run};
 
@@ -93,7 +93,7 @@ impl Connection {
             Command::Show(name) => Rows::text(Settings::proper_name(name)?, vec![settings.get(name)?]),
             _ => {
                 let all = settings.all();
-                let column = |of: fn(&super::settings::Shown) -> String| -> arrow::array::ArrayRef {
+                let column = |of: fn(&Shown) -> String| -> arrow::array::ArrayRef {
                     Arc::new(all.iter().map(|shown| Some(of(shown))).collect::<arrow::array::StringArray>())
                 };
                 let batch = arrow::array::RecordBatch::try_from_iter([
