@@ -144,7 +144,7 @@ pub fn import_logs(
     let out = Out { steps, told: Instant::now() };
     let (read, recorded) = std::thread::scope(|scope| {
         let reading = scope.spawn(move || read::run(inputs, policy, import, out));
-        let mut record = || -> Result<(), LogImportError> {
+        let record = || -> Result<(), LogImportError> {
             for step in found {
                 match step {
                     Step::Changes(changes) => changes.into_iter().try_for_each(|change| importer.change(change))?,

@@ -1,33 +1,29 @@
 //! One session, message by message: its state, and the loop that hears its client.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
-use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::common::ScalarValue;
 use datafusion::sql::parser::Statement;
 use pgwire::api::Type;
-use pgwire::api::results::{CopyCsvOptions, CopyEncoder, CopyTextOptions, DataRowEncoder, FieldInfo};
 use pgwire::messages::PgWireBackendMessage as Out;
-use pgwire::messages::copy::{CopyDone, CopyOutResponse};
-use pgwire::messages::data::{FieldDescription, NoData, ParameterDescription, RowDescription};
-use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete, PortalSuspended};
-use pgwire::messages::response::{CommandComplete, EmptyQueryResponse, ReadyForQuery};
+use pgwire::messages::response::{CommandComplete, ReadyForQuery};
 use pgwire::messages::startup::{BackendKeyData, ParameterStatus, SecretKey};
 use tokio::sync::watch;
 
 use super::backends::{Backend, Entered};
-use super::command::{self, Command, Copy, Count, Piece};
+use super::command::{Command, Piece};
 use super::error::PgError;
-use super::message::{self, Bind, Format, Message, Target};
-use super::rows::{self, Rows};
+use super::message::{self, Format, Message};
+use super::rows::Rows;
 use super::settings::{Changed, Settings};
 use super::startup::Opened;
 use super::transaction::Transaction;
-use super::wire::{MESSAGE_BYTES_MAX, ReadError, Reader, WRITE_BYTES, Writer};
-use super::{DATABASE, Door, parameters, question};
+use super::wire::{MESSAGE_BYTES_MAX, ReadError, Reader, Writer};
+use super::{DATABASE, Door};
 use crate::query::{PgActivity, PgFacts, PgSetting, Session};
 use crate::serve::Caller;
 use crate::serve::access_log::Outcome;

@@ -9,14 +9,14 @@ use pgwire::api::results::{CopyCsvOptions, CopyEncoder, CopyTextOptions, DataRow
 use pgwire::messages::PgWireBackendMessage as Out;
 use pgwire::messages::copy::{CopyDone, CopyOutResponse};
 
-use super::super::command::{self, Command, Copy, Count};
+use super::super::command::{Command, Copy, Count};
 use super::super::error::PgError;
 use super::super::message::Format;
 use super::super::question;
-use super::super::rows::{self, Rows};
+use super::super::rows::Rows;
 use super::super::settings::{Settings, Shown};
 use super::super::wire::WRITE_BYTES;
-use super::{Connection, Done, Portal, Prepared, READING_TIME_EXTRA, Stop, attended, lock, no_cursor, run};
+use super::{Connection, Done, Portal, Prepared, READING_TIME_EXTRA, Stop, attended, lock, no_cursor};
 
 impl Connection {
     pub(super) async fn begin_rows(&mut self, prepared: &Prepared, values: Vec<ScalarValue>) -> Done<Rows> {

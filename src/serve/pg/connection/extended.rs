@@ -13,7 +13,7 @@ use pgwire::messages::response::EmptyQueryResponse;
 
 use super::super::command::{self, Command, Copy, Piece};
 use super::super::error::PgError;
-use super::super::message::{self, Bind, Format, Message, Target};
+use super::super::message::{Bind, Format, Message, Target};
 use super::super::transaction::Transaction;
 use super::super::{parameters, question, rows};
 use super::{

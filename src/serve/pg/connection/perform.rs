@@ -3,11 +3,10 @@
 use std::io;
 use std::sync::Arc;
 
-use super::super::command::{self, Command};
+use super::super::command::Command;
 use super::super::error::PgError;
 use super::super::settings::Settings;
 use super::super::transaction::Transaction;
-use super::super::{parameters, question, rows};
 use super::{Connection, Done, Portal, Prepared, Question, lock, no_cursor};
 
 impl Connection {

@@ -7,7 +7,6 @@ use pgwire::messages::response::EmptyQueryResponse;
 
 use super::super::command::{self, Command, Piece};
 use super::super::error::PgError;
-use super::super::{question, rows};
 use super::{Connection, Done, check_length};
 
 impl Connection {
