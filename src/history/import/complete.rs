@@ -5,12 +5,14 @@ use crate::zk::{Change, ChangeKind, Evidence, Source, TimeSource};
 /// Makes `row` say what it and its twin know together.
 ///
 /// What is not null beats null, then a log is better than a watch and a watch better than a rescan; evidence rises. The row
-/// keeps its seq and its day (whoever calls does), and when it was heard of. Its value stays what the policy made of it,
-/// also where that is nothing, if it was ever seen; only one that was never seen is taken over. What one of both did not
-/// miss was not missed: a log misses nothing.
+/// keeps its seq and its day (whoever calls does), and when it was heard of. The value is the log's, which the policy has
+/// passed too: that of an inferred row may be a later one. Where the policy of the recording withheld it, it stays withheld. What
+/// one of both did not miss was not missed: a log misses nothing.
 pub(super) fn complete(row: &mut Change, by: &Change) {
     let better = rank(by.source) > rank(row.source);
-    if !has_value(row) && has_value(by) {
+    if better && has_value(row) {
+        correct_value(row, by);
+    } else if !has_value(row) && has_value(by) {
         row.data = by.data.clone();
         row.data_length = by.data_length;
         row.data_hash = by.data_hash;
@@ -51,6 +53,19 @@ pub(super) fn rank(source: Source) -> u8 {
 
 fn pick<T>(better: bool, own: Option<T>, by: Option<T>) -> Option<T> {
     if better { by.or(own) } else { own.or(by) }
+}
+
+/// Puts the change's own value in the place of one that was seen.
+fn correct_value(row: &mut Change, by: &Change) {
+    let exact = row.evidence == Evidence::Exact;
+    let withheld = row.data.is_none();
+    if exact && (withheld || by.data.is_none()) {
+        return;
+    }
+    row.data_length = by.data_length.filter(|_| !withheld || row.data_length.is_some());
+    // Of a withheld value it may not be the plain one, and there is no other.
+    row.data_hash = by.data_hash.filter(|_| !withheld);
+    row.data = by.data.clone().filter(|_| !withheld);
 }
 
 /// Whether the value was seen, so that the policy had its say.
@@ -98,9 +113,18 @@ mod tests {
         let mut found = heard(Evidence::Inferred, Source::Rescan);
         complete(&mut found, &by);
         assert_eq!((found.data, found.evidence, found.source), (None, Evidence::Exact, Source::Txnlog));
-        let mut masked = heard(Evidence::Inferred, Source::Watch);
-        (masked.data, masked.data_hash) = (Some(Bytes::from_static(b"***")), Some(1));
-        complete(&mut masked, &by);
-        assert_eq!((masked.data.as_deref(), masked.data_length, masked.data_hash), (Some(&b"***"[..]), None, Some(1)));
+        let mut hashed = heard(Evidence::Inferred, Source::Watch);
+        (hashed.data_length, hashed.data_hash) = (Some(1), Some(1));
+        complete(&mut hashed, &by);
+        assert_eq!((hashed.data, hashed.data_length, hashed.data_hash), (None, by.data_length, None));
+    }
+
+    #[test]
+    fn a_later_value_is_not_that_of_the_change() {
+        let by = truth(7, 0, ChangeKind::DataChanged, "/a");
+        let mut row = heard(Evidence::Inferred, Source::Rescan);
+        (row.data, row.data_length, row.data_hash) = (Some(Bytes::from_static(b"later")), Some(5), Some(1));
+        complete(&mut row, &by);
+        assert_eq!((row.data, row.data_length, row.data_hash), (by.data, by.data_length, by.data_hash));
     }
 }
