@@ -41,11 +41,16 @@ pub struct Scene {
 
 impl Scene {
     pub async fn start(version: Version, folder: &std::path::Path) -> Result<Self> {
-        Self::start_on(Ensemble::start(version, Shape::ThreeNodes).await?, folder, 0).await
+        Self::start_on(Ensemble::start(version, Shape::ThreeNodes).await?, folder, 0, &[]).await
     }
 
-    /// `offset_seconds`: how far the agent's clock is off.
-    pub async fn start_on(ensemble: Ensemble, folder: &std::path::Path, offset_seconds: i64) -> Result<Self> {
+    /// `offset_seconds`: how far the agent's clock is off; `flags`: more of the agent's.
+    pub async fn start_on(
+        ensemble: Ensemble,
+        folder: &std::path::Path,
+        offset_seconds: i64,
+        flags: &[(&str, &str)],
+    ) -> Result<Self> {
         let mut proxies = Vec::new();
         for node in 0..ensemble.len() {
             proxies.push(Proxy::start(ensemble.address(node)).await?);
@@ -54,6 +59,9 @@ impl Scene {
         // Short enough that it notices every fault, long enough that not every one costs it the session.
         let mut settings = Settings::new(connect.join(","), folder).with("--session-timeout", "5s");
         settings.clock_offset_seconds = offset_seconds;
+        for (flag, value) in flags {
+            settings = settings.with(flag, value);
+        }
         let agent = Agent::start(settings).await?;
         let running = Workload::new(ensemble.connect_string(), 11, 0).careful(OPERATIONS_PER_SECOND).start();
         let scene = Self { ensemble, proxies, agent, running, kept: BTreeMap::new(), outage: Duration::ZERO };

@@ -14,14 +14,14 @@ use crate::workload::Workload;
 const READERS: [&str; 3] = ["duckdb", "polars", "pyarrow"];
 const QUERIES_EVERY: Duration = Duration::from_millis(20);
 
-struct Reader {
+pub struct Reader {
     name: &'static str,
     /// It reads until its standard input ends.
     process: Option<Child>,
 }
 
 impl Reader {
-    fn start(name: &'static str, python: &std::path::Path, folder: &std::path::Path) -> Result<Self> {
+    pub fn start(name: &'static str, python: &std::path::Path, folder: &std::path::Path) -> Result<Self> {
         let mut command = Command::new(python);
         command.arg(script("readers.py")).arg(name).arg(folder);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
@@ -29,7 +29,7 @@ impl Reader {
     }
 
     /// Ends it and gives what it saw.
-    fn finish(mut self) -> Result<Value> {
+    pub fn finish(mut self) -> Result<Value> {
         let mut process = self.process.take().context("the reader runs")?;
         drop(process.stdin.take());
         let output = process.wait_with_output()?;

@@ -1,9 +1,10 @@
 """Reads changes/**/*.parquet in a loop until standard input ends, and says what it saw.
 
-usage: readers.py duckdb|polars|pyarrow FOLDER
+usage: readers.py duckdb|polars|pyarrow|doubled FOLDER
 
 Prints {"reader", "queries", "rows", "no_such_file", "wrong"}: `no_such_file` counts the queries that had listed a
-file which was then exchanged away; `wrong` lists everything else that should not be.
+file which was then exchanged away; `wrong` lists everything else that should not be. `doubled` is DuckDB, too, and prints
+also {"doubled": [[zxid, path, kind, n], …]}: what it ever saw more than once at one zxid, and how often at most.
 """
 
 import glob
@@ -24,6 +25,31 @@ def duckdb_reader(folder):
         f"FROM read_parquet('{folder}/changes/**/*.parquet', hive_partitioning = true)"
     )
     return lambda: connection.execute(query).fetchone()
+
+
+def doubled_reader(folder):
+    import duckdb
+
+    connection = duckdb.connect()
+    connection.execute("SET threads = 1")
+    files = f"read_parquet('{folder}/changes/**/*.parquet', hive_partitioning = true)"
+    query = (
+        f"WITH rows AS (SELECT seq, zxid, path, kind FROM {files}), "
+        "twins AS (SELECT zxid, path, kind, count(*) AS n FROM rows WHERE zxid IS NOT NULL GROUP BY ALL HAVING n > 1) "
+        "SELECT count(*), count(DISTINCT seq), min(seq), max(seq), (SELECT list((zxid, path, kind, n)) FROM twins) FROM rows"
+    )
+
+    def read():
+        *counts, twins = connection.execute(query).fetchone()
+        for zxid, path, kind, n in twins or []:
+            doubled[zxid, path, kind] = max(n, doubled.get((zxid, path, kind), 0))
+        return counts
+
+    return read
+
+
+# By (zxid, path, kind): the most rows that one query of `doubled` saw.
+doubled = {}
 
 
 def polars_reader(folder):
@@ -62,7 +88,8 @@ def is_missing_file(error):
 
 
 def main(name, folder):
-    read = {"duckdb": duckdb_reader, "polars": polars_reader, "pyarrow": pyarrow_reader}[name](folder)
+    readers = {"duckdb": duckdb_reader, "polars": polars_reader, "pyarrow": pyarrow_reader, "doubled": doubled_reader}
+    read = readers[name](folder)
     queries = rows = no_such_file = 0
     wrong = []
     # End of input is the sign to stop; a started query is finished.
@@ -82,6 +109,9 @@ def main(name, folder):
         problem = None
         if seqs != count:
             problem = f"{count} rows, but {seqs} seqs"
+        elif name == "doubled":
+            # An import may replace rows that never were: seqs then have holes.
+            pass
         elif count and last - first + 1 != count:
             problem = f"{count} rows from seq {first} to {last}"
         elif count < rows:
@@ -89,7 +119,10 @@ def main(name, folder):
         if problem and len(wrong) < WRONG_MAX:
             wrong.append(problem)
         rows = max(rows, count)
-    print(json.dumps({"reader": name, "queries": queries, "rows": rows, "no_such_file": no_such_file, "wrong": wrong}))
+    summary = {"reader": name, "queries": queries, "rows": rows, "no_such_file": no_such_file, "wrong": wrong}
+    if name == "doubled":
+        summary["doubled"] = [[*key, n] for key, n in doubled.items()]
+    print(json.dumps(summary))
 
 
 if __name__ == "__main__":
