@@ -4,7 +4,7 @@
 //! `ZKTRAIL_LOG_RECORDS` makes the log longer; `ZKTRAIL_LOG_KEEP` names a folder for the server's dataDir.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use crate::prerequisites;
 use crate::servers::{Ensemble, Settings, Shape, Version};
 use crate::workload::{self, Workload};
 
+mod java;
 mod toolkit;
 
 const RECORDS: usize = 3_000;
@@ -69,7 +70,7 @@ async fn run(test: &str, version: Version, packing: &str) -> Result<()> {
 
     let inputs = Inputs::find(std::slice::from_ref(&data_dir))?;
     compare_with_toolkit(version, &inputs)?;
-    every_type_is_there(version, &inputs)?;
+    every_type_is_there(&inputs)?;
     ensure!(inputs.snapshots().len() > 2, "there are {} snapshots", inputs.snapshots().len());
     // From every snapshot the log leads to the tree that clients saw.
     for snapshot in inputs.snapshots() {
@@ -134,7 +135,7 @@ fn transactions(inputs: &Inputs, from: Zxid) -> Result<Vec<Transaction>> {
         .collect()
 }
 
-fn every_type_is_there(version: Version, inputs: &Inputs) -> Result<()> {
+fn every_type_is_there(inputs: &Inputs) -> Result<()> {
     let mut kinds = BTreeSet::new();
     for transaction in transactions(inputs, FIRST)? {
         match &transaction.action {
@@ -159,7 +160,7 @@ fn every_type_is_there(version: Version, inputs: &Inputs) -> Result<()> {
             }
         }
     }
-    let mut due = vec![
+    let due = [
         "acl",
         "created container",
         "created ephemeral",
@@ -168,15 +169,12 @@ fn every_type_is_there(version: Version, inputs: &Inputs) -> Result<()> {
         "deleted, expired false",
         "deleted, expired true",
         "nothing",
+        "session closed Some(false)",
+        "session closed Some(true)",
         "session opened",
         "set",
         "several",
     ];
-    if version == Version::V3_6 {
-        due.push("session closed None");
-    } else {
-        due.extend(["session closed Some(false)", "session closed Some(true)"]);
-    }
     let missing: Vec<_> = due.iter().filter(|kind| !kinds.contains(**kind)).collect();
     ensure!(missing.is_empty(), "{missing:?} are not in the log: {kinds:?}");
     Ok(())
