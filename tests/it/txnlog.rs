@@ -23,6 +23,7 @@ mod toolkit;
 mod tree;
 
 const RECORDS: usize = 3_000;
+const CONFIG: &str = "/zookeeper/config";
 const GONE_WITHIN: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,12 +187,19 @@ fn every_type_is_there(inputs: &Inputs) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn logs_of_three_servers_are_what_was_done_while_leaders_fell() -> Result<()> {
     let version = Version::V3_9;
+    let test = "txnlog::logs_of_three_servers_are_what_was_done_while_leaders_fell";
     if let Some(missing) = Ensemble::missing(version) {
-        prerequisites::skip("txnlog::logs_of_three_servers_are_what_was_done_while_leaders_fell", &missing);
+        prerequisites::skip(test, &missing);
         return Ok(());
     }
+    let Some(python) = prerequisites::python() else {
+        prerequisites::skip(test, "the Python clients are not in the cache: run tests/run prepare");
+        return Ok(());
+    };
     let mut settings = Settings::new(version, Shape::ThreeNodes);
-    settings.extra.push("snapCount=500".to_owned());
+    for line in ["snapCount=500", "reconfigEnabled=true", "skipACL=yes"] {
+        settings.extra.push(line.to_owned());
+    }
     let mut ensemble = Ensemble::start_with(settings).await?;
     let running = Workload::new(ensemble.connect_string(), 3, 0).careful(500.0).start();
     for _ in 0..prerequisites::sized(2, 5) {
@@ -202,6 +210,7 @@ async fn logs_of_three_servers_are_what_was_done_while_leaders_fell() -> Result<
         running.advance(700).await;
         ensemble.restart_node(leader).await?;
     }
+    script(&python, "reconfig.py", &[&ensemble.connect_string()])?;
     running.advance(300).await;
     let recorded = running.stop().await?;
     for node in 0..ensemble.len() {
@@ -211,14 +220,23 @@ async fn logs_of_three_servers_are_what_was_done_while_leaders_fell() -> Result<
     let folders: Vec<_> = (0..ensemble.len()).map(|node| ensemble.data_dir(node)).collect();
     let inputs = Inputs::find(&folders)?;
     ensure!(inputs.servers().len() == 3);
+    for segment in inputs.servers().iter().flat_map(|server| &server.segments) {
+        toolkit::compare(version, Path::new(&*segment.place.name))?;
+    }
     let mut operations = Vec::new();
+    let mut reconfigured = false;
     for item in inputs.transactions(FIRST, ReadOptions::default())? {
         match item? {
-            LogItem::Transaction { transaction, .. } => done(&transaction, &mut operations),
+            LogItem::Transaction { transaction, .. } => {
+                done(&transaction, &mut operations);
+                reconfigured |= matches!(&transaction.action, Action::Operations(parts)
+                    if parts.iter().any(|part| matches!(part, Operation::DataSet { path, .. } if &**path == CONFIG)));
+            }
             LogItem::Hole(hole) => anyhow::bail!("{hole:?}"),
             note @ (LogItem::Uncommitted(_) | LogItem::Torn { .. }) => println!("{note:?}"),
         }
     }
+    ensure!(reconfigured, "no reconfiguration is in the log");
     compare_with_record(operations, &recorded)?;
     let Start::Snapshot(snapshot) = inputs.beginning()?.start else { anyhow::bail!("there is no snapshot") };
     let tree = tree::replay(&inputs, &snapshot)?;
