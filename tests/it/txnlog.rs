@@ -9,21 +9,21 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use zktrail::source::txnlog::{FIRST, Inputs, LogItem, ReadOptions, Start};
+use zktrail::source::txnlog::{FIRST, Inputs, LogItem, ReadOptions};
 use zktrail::zk::{Action, Operation, Transaction, Zxid};
 use zookeeper_client::{Acls, CreateMode};
 
 use self::tree::Live;
 use crate::prerequisites;
 use crate::servers::{Ensemble, Settings, Shape, Version};
-use crate::workload::{self, Kind, Recorded, Workload};
+use crate::workload::{self, Workload};
 
 mod java;
+mod servers;
 mod toolkit;
 mod tree;
 
 const RECORDS: usize = 3_000;
-const CONFIG: &str = "/zookeeper/config";
 const GONE_WITHIN: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,114 +179,5 @@ fn every_type_is_there(inputs: &Inputs) -> Result<()> {
     ];
     let missing: Vec<_> = due.iter().filter(|kind| !kinds.contains(**kind)).collect();
     ensure!(missing.is_empty(), "{missing:?} are not in the log: {kinds:?}");
-    Ok(())
-}
-
-/// Three servers, of which the leader falls again and again while four sessions write: their logs are one history, and it
-/// is what the writers know that they did.
-#[tokio::test(flavor = "multi_thread")]
-async fn logs_of_three_servers_are_what_was_done_while_leaders_fell() -> Result<()> {
-    let version = Version::V3_9;
-    let test = "txnlog::logs_of_three_servers_are_what_was_done_while_leaders_fell";
-    if let Some(missing) = Ensemble::missing(version) {
-        prerequisites::skip(test, &missing);
-        return Ok(());
-    }
-    let Some(python) = prerequisites::python() else {
-        prerequisites::skip(test, "the Python clients are not in the cache: run tests/run prepare");
-        return Ok(());
-    };
-    let mut settings = Settings::new(version, Shape::ThreeNodes);
-    for line in ["snapCount=500", "reconfigEnabled=true", "skipACL=yes"] {
-        settings.extra.push(line.to_owned());
-    }
-    let mut ensemble = Ensemble::start_with(settings).await?;
-    let running = Workload::new(ensemble.connect_string(), 3, 0).careful(500.0).start();
-    for _ in 0..prerequisites::sized(2, 5) {
-        running.advance(400).await;
-        let leader = ensemble.leader().await?;
-        ensemble.kill_node(leader)?;
-        // More than a leader keeps in memory: who comes back is given a snapshot, over whatever its log ends with.
-        running.advance(700).await;
-        ensemble.restart_node(leader).await?;
-    }
-    script(&python, "reconfig.py", &[&ensemble.connect_string()])?;
-    running.advance(300).await;
-    let recorded = running.stop().await?;
-    for node in 0..ensemble.len() {
-        ensemble.kill_node(node)?;
-    }
-
-    let folders: Vec<_> = (0..ensemble.len()).map(|node| ensemble.data_dir(node)).collect();
-    let inputs = Inputs::find(&folders)?;
-    ensure!(inputs.servers().len() == 3);
-    for segment in inputs.servers().iter().flat_map(|server| &server.segments) {
-        toolkit::compare(version, Path::new(&*segment.place.name))?;
-    }
-    let mut operations = Vec::new();
-    let mut reconfigured = false;
-    for item in inputs.transactions(FIRST, ReadOptions::default())? {
-        match item? {
-            LogItem::Transaction { transaction, .. } => {
-                done(&transaction, &mut operations);
-                reconfigured |= matches!(&transaction.action, Action::Operations(parts)
-                    if parts.iter().any(|part| matches!(part, Operation::DataSet { path, .. } if &**path == CONFIG)));
-            }
-            LogItem::Hole(hole) => anyhow::bail!("{hole:?}"),
-            note @ (LogItem::Uncommitted(_) | LogItem::Torn { .. }) => println!("{note:?}"),
-        }
-    }
-    ensure!(reconfigured, "no reconfiguration is in the log");
-    compare_with_record(operations, &recorded)?;
-    let Start::Snapshot(snapshot) = inputs.beginning()?.start else { anyhow::bail!("there is no snapshot") };
-    let tree = tree::replay(&inputs, &snapshot)?;
-    for (path, znode) in &recorded.tree {
-        let read = tree.get(path).with_context(|| format!("{path} is missing"))?;
-        ensure!((&read.data, read.version, read.czxid) == (&znode.value, znode.version, znode.czxid), "{path}");
-    }
-    Ok(())
-}
-
-/// What a transaction did below the workload's root, but for ACLs, whose zxids no client is told, and what closed sessions
-/// held.
-fn done(transaction: &Transaction, operations: &mut Vec<(String, Kind, i64)>) {
-    let zxid = transaction.zxid.0;
-    let mut push = |path: &str, kind| {
-        if path.starts_with("/work") {
-            operations.push((path.to_owned(), kind, zxid));
-        }
-    };
-    match &transaction.action {
-        Action::SessionClosed { ephemerals } => {
-            ephemerals.iter().flatten().for_each(|path| push(path, Kind::Deleted));
-        }
-        Action::Operations(parts) => {
-            for part in parts {
-                match part {
-                    Operation::Created { path, .. } => push(path, Kind::Created),
-                    Operation::Deleted { path, .. } => push(path, Kind::Deleted),
-                    Operation::DataSet { path, .. } => push(path, Kind::DataChanged),
-                    Operation::AclSet { .. } => {}
-                }
-            }
-        }
-        Action::SessionOpened { .. } | Action::Nothing => {}
-    }
-}
-
-fn compare_with_record(mut read: Vec<(String, Kind, i64)>, recorded: &Recorded) -> Result<()> {
-    let known = recorded.operations.iter().filter(|operation| operation.kind != Kind::AclChanged);
-    let mut done: Vec<(String, Kind, i64)> = known
-        .map(|operation| {
-            let zxid = operation.zxid.with_context(|| format!("{operation:?} has no zxid"))?;
-            Ok((operation.path.clone(), operation.kind, zxid))
-        })
-        .collect::<Result<_>>()?;
-    read.sort();
-    done.sort();
-    println!("{} operations were done, {} read", done.len(), read.len());
-    let differ = read.iter().zip(&done).find(|(read, done)| read != done);
-    ensure!(differ.is_none(), "read and done differ: {differ:?}");
-    ensure!(read.len() == done.len(), "{} were read and {} done", read.len(), done.len());
     Ok(())
 }
