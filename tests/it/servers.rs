@@ -218,6 +218,18 @@ impl Ensemble {
         self.wait_node(index).await
     }
 
+    /// Starts killed nodes of a real ensemble together, for where none of them would serve alone.
+    pub async fn restart_nodes(&mut self, nodes: &[usize]) -> Result<()> {
+        for node in nodes {
+            self.kill_node(*node)?;
+            self.launch(*node)?;
+        }
+        for node in nodes {
+            self.wait_node(*node).await?;
+        }
+        Ok(())
+    }
+
     /// The index of the leader; of a standalone, 0.
     pub async fn leader(&self) -> Result<usize> {
         let deadline = Instant::now() + READY_WITHIN;

@@ -3,22 +3,25 @@
 //!
 //! `ZKTRAIL_LOG_RECORDS` makes the log longer; `ZKTRAIL_LOG_KEEP` names a folder for the server's dataDir.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use base64::Engine as _;
-use zktrail::source::txnlog::{FIRST, Inputs, LogItem, ReadOptions, SnapshotFile};
-use zktrail::zk::{Action, Operation, PersistedZnode, Transaction, Zxid};
+use zktrail::source::txnlog::{FIRST, Inputs, LogItem, ReadOptions};
+use zktrail::zk::{Action, Operation, Transaction, Zxid};
 use zookeeper_client::{Acls, CreateMode};
 
+use self::tree::Live;
 use crate::prerequisites;
 use crate::servers::{Ensemble, Settings, Shape, Version};
 use crate::workload::{self, Workload};
 
+mod java;
+mod servers;
 mod toolkit;
+mod tree;
 
 const RECORDS: usize = 3_000;
 const GONE_WITHIN: Duration = Duration::from_secs(30);
@@ -59,7 +62,7 @@ async fn run(test: &str, version: Version, packing: &str) -> Result<()> {
     expire(&mut ensemble).await?;
 
     let live = script(&python, "dump_tree.py", &[&ensemble.connect_string()])?;
-    let live: Live = live.lines().map(znode).collect::<Result<_>>()?;
+    let live: Live = live.lines().map(tree::znode).collect::<Result<_>>()?;
     ensemble.kill_node(0)?;
     let data_dir = ensemble.data_dir(0);
     if let Some(keep) = std::env::var_os("ZKTRAIL_LOG_KEEP") {
@@ -69,13 +72,13 @@ async fn run(test: &str, version: Version, packing: &str) -> Result<()> {
 
     let inputs = Inputs::find(std::slice::from_ref(&data_dir))?;
     compare_with_toolkit(version, &inputs)?;
-    every_type_is_there(version, &inputs)?;
+    every_type_is_there(&inputs)?;
     ensure!(inputs.snapshots().len() > 2, "there are {} snapshots", inputs.snapshots().len());
     // From every snapshot the log leads to the tree that clients saw.
     for snapshot in inputs.snapshots() {
         ensure!(snapshot.zxid == Zxid(0) || snapshot.place.name.ends_with(packing), "{}", snapshot.place.name);
-        let tree = replay(&inputs, snapshot)?;
-        compare_trees(&live, &tree).with_context(|| format!("from {}", snapshot.place.name))?;
+        let tree = tree::replay(&inputs, snapshot)?;
+        tree::compare(&live, &tree).with_context(|| format!("from {}", snapshot.place.name))?;
     }
     Ok(())
 }
@@ -134,7 +137,7 @@ fn transactions(inputs: &Inputs, from: Zxid) -> Result<Vec<Transaction>> {
         .collect()
 }
 
-fn every_type_is_there(version: Version, inputs: &Inputs) -> Result<()> {
+fn every_type_is_there(inputs: &Inputs) -> Result<()> {
     let mut kinds = BTreeSet::new();
     for transaction in transactions(inputs, FIRST)? {
         match &transaction.action {
@@ -159,7 +162,7 @@ fn every_type_is_there(version: Version, inputs: &Inputs) -> Result<()> {
             }
         }
     }
-    let mut due = vec![
+    let due = [
         "acl",
         "created container",
         "created ephemeral",
@@ -168,116 +171,13 @@ fn every_type_is_there(version: Version, inputs: &Inputs) -> Result<()> {
         "deleted, expired false",
         "deleted, expired true",
         "nothing",
+        "session closed Some(false)",
+        "session closed Some(true)",
         "session opened",
         "set",
         "several",
     ];
-    if version == Version::V3_6 {
-        due.push("session closed None");
-    } else {
-        due.extend(["session closed Some(false)", "session closed Some(true)"]);
-    }
     let missing: Vec<_> = due.iter().filter(|kind| !kinds.contains(**kind)).collect();
     ensure!(missing.is_empty(), "{missing:?} are not in the log: {kinds:?}");
-    Ok(())
-}
-
-/// What clients see of a znode.
-#[derive(Debug, PartialEq, Eq)]
-struct Znode {
-    data: Vec<u8>,
-    czxid: i64,
-    mzxid: i64,
-    version: i32,
-    aversion: i32,
-    ephemeral_owner: i64,
-}
-
-type Live = BTreeMap<String, Znode>;
-
-fn znode(line: &str) -> Result<(String, Znode)> {
-    let row: serde_json::Value = serde_json::from_str(line)?;
-    let int = |name: &str| row[name].as_i64().with_context(|| format!("{name} of {row}"));
-    let znode = Znode {
-        data: base64::engine::general_purpose::STANDARD.decode(row["data"].as_str().unwrap_or_default())?,
-        czxid: int("czxid")?,
-        mzxid: int("mzxid")?,
-        version: int("version")? as i32,
-        aversion: int("aversion")? as i32,
-        ephemeral_owner: int("ephemeral_owner")?,
-    };
-    Ok((row["path"].as_str().context("a path")?.to_owned(), znode))
-}
-
-/// A snapshot and the log behind it. What is in the snapshot already happens a second time: it does nothing then.
-fn replay(inputs: &Inputs, snapshot: &SnapshotFile) -> Result<Live> {
-    let mut tree: Live = BTreeMap::new();
-    for znode in snapshot.open()? {
-        let PersistedZnode { path, data, czxid, mzxid, version, aversion, ephemeral_owner, .. } = znode?;
-        let data = data.unwrap_or_default().to_vec();
-        let znode = Znode { data, czxid: czxid.0, mzxid: mzxid.0, version, aversion, ephemeral_owner };
-        tree.insert(path.to_string(), znode);
-    }
-    let mut held: HashMap<i64, Vec<String>> = HashMap::new();
-    for (path, znode) in tree.iter().filter(|(_, znode)| znode.ephemeral_owner != 0) {
-        held.entry(znode.ephemeral_owner).or_default().push(path.clone());
-    }
-    for transaction in transactions(inputs, Zxid(snapshot.zxid.0 + 1))? {
-        let (zxid, session) = (transaction.zxid.0, transaction.session_id);
-        match transaction.action {
-            Action::Nothing | Action::SessionOpened { .. } => {}
-            Action::SessionClosed { .. } => {
-                for path in held.remove(&session).unwrap_or_default() {
-                    if tree.get(&path).is_some_and(|znode| znode.ephemeral_owner == session) {
-                        tree.remove(&path);
-                    }
-                }
-            }
-            Action::Operations(operations) => {
-                for operation in operations {
-                    match operation {
-                        Operation::Created { path, data, node_type, .. } => {
-                            let owner = if node_type.as_str() == "ephemeral" { session } else { 0 };
-                            if owner != 0 {
-                                held.entry(owner).or_default().push(path.to_string());
-                            }
-                            let data = data.unwrap_or_default().to_vec();
-                            tree.entry(path.to_string()).or_insert(Znode {
-                                data,
-                                czxid: zxid,
-                                mzxid: zxid,
-                                version: 0,
-                                aversion: 0,
-                                ephemeral_owner: owner,
-                            });
-                        }
-                        Operation::Deleted { path, .. } => drop(tree.remove(&*path)),
-                        Operation::DataSet { path, data, version } => {
-                            if let Some(znode) = tree.get_mut(&*path) {
-                                (znode.data, znode.version) = (data.unwrap_or_default().to_vec(), version);
-                                znode.mzxid = zxid;
-                            }
-                        }
-                        Operation::AclSet { path, aversion, .. } => {
-                            if let Some(znode) = tree.get_mut(&*path) {
-                                znode.aversion = aversion;
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-    Ok(tree)
-}
-
-fn compare_trees(live: &Live, tree: &Live) -> Result<()> {
-    // The server's own znodes are its own matter.
-    let ours = |path: &&String| *path != "/" && !path.starts_with("/zookeeper");
-    let paths: BTreeSet<&String> = live.keys().chain(tree.keys()).filter(ours).collect();
-    for path in &paths {
-        ensure!(live.get(*path) == tree.get(*path), "{path}: live {:?}, read {:?}", live.get(*path), tree.get(*path));
-    }
-    ensure!(paths.len() > 50, "{} znodes are hardly a tree", paths.len());
     Ok(())
 }

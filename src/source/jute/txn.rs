@@ -4,7 +4,7 @@
 //! server keeps one. Reading borrows: paths and values are slices of the bytes that are read.
 //!
 //! Two places are not told by the bytes alone:
-//! - closeSession has no body before 3.7, and a list of paths from then on. What follows its header in exactly 12 bytes is
+//! - closeSession has no body up to 3.5, and a list of paths from 3.6 on (unless the operator turned that off). What follows its header in exactly 12 bytes is
 //!   a digest, or a list of one short path. The other transactions of the same file tell ([`Digests`]).
 //! - create before 3.4 had no parentCVersion. A body that ends before it is read as if it were -1, as the server does.
 

@@ -13,19 +13,21 @@
 
 use std::io::Read;
 
+use self::search::Behind;
 use super::adler::Adler32;
-use super::window::{READ_BYTES, Window};
+use super::window::Window;
 use super::{Corruption, TxnlogError};
+use crate::source::jute::Reader;
 use crate::source::jute::Record as _;
 use crate::source::jute::txn::{FileHeader, LOG_FORMAT_VERSION, LOG_MAGIC};
-use crate::source::jute::{Op, Reader};
 use crate::zk::Zxid;
+
+mod search;
 
 /// No server writes larger records: they are bounded by `jute.maxbuffer`, 1 MiB unless somebody raised it.
 pub const RECORD_BYTES_MAX: usize = 64 << 20;
 
 const FILE_HEADER_BYTES: usize = 16;
-const CHECKSUM_BYTES: usize = 8;
 /// Checksum and length.
 const HEAD_BYTES: usize = 12;
 /// Session, cxid, zxid, time and type.
@@ -268,75 +270,6 @@ impl<R: Read> Segment<R> {
         }
         Ok(Step::Skipped(Skipped { offset, bytes, cause: trouble.cause }))
     }
-
-    /// Goes on to the next valid record, or to the end of the file.
-    fn search(&mut self, trouble: &Trouble) -> Result<Behind, TxnlogError> {
-        let visible = self.window.visible();
-        let length = head(visible).and_then(|(_, length)| plausible(length));
-        // By its length first, so that nothing inside of it is taken for a record.
-        if let Some(payload) = length
-            && !trouble.unwritten
-        {
-            let whole = HEAD_BYTES + payload + 1;
-            if self.record_at(whole)? {
-                self.skip(whole);
-                return Ok(Behind::Record);
-            }
-        }
-        // A record that was begun may have been written in parts; behind it are zeros alone.
-        let begun = match (trouble.padding, head(self.window.visible())) {
-            (true, _) => 0,
-            (false, None) => self.window.visible().len(),
-            (false, Some(_)) => HEAD_BYTES + length.map_or(0, |payload| payload + 1),
-        };
-        let behind = self.offset + begun as u64;
-        let mut something = false;
-        self.skip(1.min(self.window.visible().len()));
-        loop {
-            let offset = self.offset;
-            let visible = self.fill(READ_BYTES)?;
-            if visible.len() < RECORD_BYTES_MIN {
-                let rest = visible.len();
-                something |= (offset..).zip(visible).any(|(at, byte)| at >= behind && *byte != 0);
-                self.skip(rest);
-                return Ok(if something { Behind::Something } else { Behind::Nothing });
-            }
-            let zeros = visible.iter().take_while(|byte| **byte == 0).count();
-            if zeros >= CHECKSUM_BYTES {
-                // A checksum is 4 zeros and at least one more byte of 4.
-                self.skip(zeros + 1 - CHECKSUM_BYTES);
-                continue;
-            }
-            if zeros >= CHECKSUM_BYTES / 2 && self.record_at(0)? {
-                return Ok(Behind::Record);
-            }
-            something |= zeros == 0 && offset >= behind;
-            self.skip(1);
-        }
-    }
-
-    /// Whether a valid record is so many bytes ahead.
-    fn record_at(&mut self, ahead: usize) -> Result<bool, TxnlogError> {
-        let visible = self.fill(ahead + RECORD_BYTES_MIN)?;
-        let Some((written, length)) = visible.get(ahead..).and_then(head) else { return Ok(false) };
-        let Some(payload) = plausible(length) else { return Ok(false) };
-        let is_known =
-            visible.get(ahead + HEAD_BYTES..).is_some_and(|bytes| zxid_of(bytes) > 0 && op_of(bytes).is_some());
-        if !is_known || payload > self.search_bytes_left {
-            return Ok(false);
-        }
-        let whole = ahead + HEAD_BYTES + payload + 1;
-        let visible = self.fill(whole)?;
-        let Some((marker, bytes)) = visible.get(ahead + HEAD_BYTES..whole).and_then(<[u8]>::split_last) else {
-            return Ok(false);
-        };
-        if *marker != END_MARKER {
-            return Ok(false);
-        }
-        let valid = i64::from(Adler32::of(bytes)) == written;
-        self.search_bytes_left -= payload;
-        Ok(valid)
-    }
 }
 
 enum Look {
@@ -363,14 +296,6 @@ impl Trouble {
     }
 }
 
-enum Behind {
-    Record,
-    /// Zeros, or the end of the file.
-    Nothing,
-    /// No record, but not zeros either.
-    Something,
-}
-
 /// Checksum and length.
 #[inline]
 fn head(bytes: &[u8]) -> Option<(i64, i32)> {
@@ -387,9 +312,4 @@ fn plausible(length: i32) -> Option<usize> {
 #[inline]
 fn zxid_of(payload: &[u8]) -> i64 {
     payload.get(12..).and_then(|bytes| Reader::new(bytes).long().ok()).unwrap_or(-1)
-}
-
-/// Of a payload.
-fn op_of(payload: &[u8]) -> Option<Op> {
-    payload.get(28..).and_then(|bytes| Reader::new(bytes).int().ok()).and_then(Op::from_code)
 }

@@ -11,6 +11,7 @@ use zktrail::source::jute::Op;
 use zktrail::source::jute::txn::{Acls, CreationKind, Digests, Entry, Txn};
 use zktrail::source::txnlog::{Segment, Step};
 
+use super::java;
 use crate::servers::Version;
 
 /// Holds our reading of a segment against the toolkit's, record by record; gives how many there were, and how long the
@@ -23,7 +24,7 @@ pub(super) fn compare(version: Version, log: &Path) -> Result<(usize, Duration)>
 
     let mut toolkit = command(version, log)?.stdout(Stdio::piped()).spawn()?;
     let mut printed = BufReader::with_capacity(1 << 20, toolkit.stdout.take().context("piped")?);
-    let records = compare_with(&mut printed, log);
+    let records = compare_with(version, &mut printed, log);
     // It would wait for us to read on.
     let _ = toolkit.kill();
     toolkit.wait()?;
@@ -40,7 +41,7 @@ fn command(version: Version, log: &Path) -> Result<Command> {
     Ok(command)
 }
 
-fn compare_with(printed: &mut impl BufRead, log: &Path) -> Result<usize> {
+fn compare_with(version: Version, printed: &mut impl BufRead, log: &Path) -> Result<usize> {
     expect(printed, b"ZooKeeper Transactional Log File with dbid 0 txnlog format version 2\n")?;
     let file = std::fs::File::open(log)?;
     let mut segment = Segment::open(&log.display().to_string(), file, false)?;
@@ -58,7 +59,7 @@ fn compare_with(printed: &mut impl BufRead, log: &Path) -> Result<usize> {
         let due_time = chrono::DateTime::from_timestamp_millis(entry.header.time_ms).context("a time")?;
         ensure!(time == due_time.format("%-m/%-d/%y %-I:%M:%S %p UTC s").to_string(), "{time:?} of {at}");
         due.clear();
-        print(&entry, &mut due)?;
+        print(version, &entry, &mut due)?;
         expect(printed, due.as_bytes()).context(at)?;
         records += 1;
     }
@@ -78,18 +79,18 @@ fn expect(printed: &mut impl BufRead, due: &[u8]) -> Result<()> {
 }
 
 /// The rest of a line, behind the time and the `s` of `session`.
-fn print(entry: &Entry<'_>, to: &mut String) -> Result<()> {
+fn print(version: Version, entry: &Entry<'_>, to: &mut String) -> Result<()> {
     let header = &entry.header;
     let (session, cxid, zxid) = (header.session_id, i64::from(header.cxid), header.zxid);
-    write!(to, "ession 0x{session:x} cxid 0x{cxid:x} zxid 0x{zxid:x} {} ", name(entry.txn.op()))?;
-    body(&entry.txn, to)?;
+    write!(to, "ession 0x{session:x} cxid 0x{cxid:x} zxid 0x{zxid:x} {} ", name(version, entry.txn.op()))?;
+    body(version, &entry.txn, to)?;
     if !to.ends_with('\n') {
         to.push('\n');
     }
     Ok(())
 }
 
-fn body(txn: &Txn<'_>, to: &mut String) -> Result<()> {
+fn body(version: Version, txn: &Txn<'_>, to: &mut String) -> Result<()> {
     match txn {
         Txn::Create(creation) => {
             write!(to, "{},{},{}", creation.path, text(creation.data), acl_list(&creation.acls))?;
@@ -107,7 +108,7 @@ fn body(txn: &Txn<'_>, to: &mut String) -> Result<()> {
             for (at, part) in parts.iter().enumerate() {
                 let separator = if at == 0 { "" } else { ";" };
                 // The toolkit does not take parts apart: it shows their bytes as a text.
-                write!(to, "{separator}{}:{}", name(part.op()), text(Some(&part.body_bytes())))?;
+                write!(to, "{separator}{}:{}", name(version, part.op()), text(Some(&part.body_bytes())))?;
             }
         }
         Txn::CloseSession { ephemerals: None } => {}
@@ -126,7 +127,7 @@ fn body(txn: &Txn<'_>, to: &mut String) -> Result<()> {
     Ok(())
 }
 
-fn name(op: Op) -> &'static str {
+fn name(version: Version, op: Op) -> &'static str {
     match op {
         Op::CreateSession => "createSession",
         Op::CloseSession => "closeSession",
@@ -134,6 +135,7 @@ fn name(op: Op) -> &'static str {
         Op::Create => "create",
         Op::Create2 => "create2",
         Op::CreateContainer => "createContainer",
+        Op::CreateTtl if version != Version::V3_9 => "createTtl",
         Op::CreateTtl => "createTTL",
         Op::Delete => "delete",
         Op::DeleteContainer => "deleteContainer",
@@ -147,7 +149,7 @@ fn name(op: Op) -> &'static str {
 }
 
 fn text(data: Option<&[u8]>) -> String {
-    String::from_utf8_lossy(data.unwrap_or_default()).into_owned()
+    java::text(data.unwrap_or_default())
 }
 
 /// A list of Java's, of records whose text ends a line each.

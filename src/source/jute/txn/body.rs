@@ -11,7 +11,7 @@ pub enum Txn<'a> {
         timeout_ms: i32,
     },
     CloseSession {
-        /// What the session held: from 3.7 on.
+        /// What the session held: from 3.6 on.
         ephemerals: Option<Paths<'a>>,
     },
     /// The request failed; its zxid is used nevertheless.
