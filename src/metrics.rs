@@ -118,6 +118,7 @@ impl Metrics {
         if let Some(cluster) = clusters.get(name) {
             return cluster.clone();
         }
+        self.0.client_certificate_expiry.with_label_values(&[name]);
         let cluster = ClusterMetrics::new(&self.0.families, name, Arc::clone(&self.0.subtrees));
         clusters.insert(name.to_owned(), cluster.clone());
         cluster

@@ -63,6 +63,7 @@ impl Notices {
                 }
                 logged.unusable = causes;
             }
+            Notice::Nobody(cause) => tracing::warn!(cluster, "{cause}"),
             Notice::StillLost(cause) => tracing::warn!(cluster, cause, "the connection does not come back"),
             Notice::ConnectFailed { cause, again_in } => self.connect_failed(cause, again_in),
             Notice::Session(state) => {

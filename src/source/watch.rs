@@ -86,6 +86,8 @@ pub enum Notice {
     /// Servers that cannot be used though others can: why, each; nothing where all are well again.
     Unusable(Vec<String>),
     Session(SessionState),
+    /// The servers do not care who we are, though we say it.
+    Nobody(String),
     /// A lost connection has not come back for a while: why.
     StillLost(String),
     /// The server took the persistent recursive watch.
@@ -323,7 +325,14 @@ async fn connect_vetted(
         error => NotNow::Later(error.to_string()),
     })?;
     match vet::vet(&client, &config.scope, identity).await.map_err(later)? {
-        Verdict::Same => Ok(client),
+        Verdict::Same => {
+            if let Some(sasl) = config.credentials.sasl()
+                && whoami::asks_for_proof(config).await == Some(false)
+            {
+                notify(Notice::Nobody(sasl.is_nobody()));
+            }
+            Ok(client)
+        }
         Verdict::Rebuilt { path, recorded, found } => {
             Err(NotNow::Never(SourceError::Rebuilt { ensemble: ensemble(), path, recorded, found }))
         }

@@ -2,7 +2,8 @@
 
 use zookeeper_client as zkc;
 
-use super::{ConnectError, WatchConfig, connect, knock, refused, whoami};
+use super::knock::{self, Kind};
+use super::{ConnectError, WatchConfig, connect, refused, whoami};
 
 /// One thing that was tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,12 +24,16 @@ pub async fn probe(config: &WatchConfig) -> Vec<Probed> {
     match config.credentials.tls() {
         Some(tls) => {
             for server in &config.servers {
-                let looked = knock::look(server, tls).await.map_err(|cause| cause.text);
-                tell(&format!("{server} TLS"), looked);
+                match knock::look(server, tls).await {
+                    Ok(seen) => tell(&format!("{server} TLS"), Ok(seen)),
+                    // One that is down for a while is nothing that is wrong.
+                    Err(cause) if cause.kind == Kind::Unreachable => false,
+                    Err(cause) => tell(&format!("{server} TLS"), Err(cause.text)),
+                };
             }
         }
         None => {
-            tell("TLS", Ok("none: whoever is on the way reads along".to_owned()));
+            tell("TLS", Ok("not asked for: whoever is on the way reads along".to_owned()));
         }
     }
     if let Err(causes) = knock::reachable(config).await {
@@ -95,11 +100,7 @@ async fn authentication(config: &WatchConfig, client: &zkc::Client) -> Result<St
     let mut known = Vec::new();
     if let Some(sasl) = config.credentials.sasl() {
         if whoami::asks_for_proof(config).await == Some(false) {
-            return Err(format!(
-                "the server asks {} for no proof, so it takes us for nobody: it has no SASL (a Server section in its JAAS \
-                 file, and authProvider in its configuration)",
-                sasl.who()
-            ));
+            return Err(sasl.is_nobody());
         }
         known.push(sasl.who());
     }

@@ -93,6 +93,15 @@ impl Sasl {
         }
     }
 
+    /// What it means where a server asks for no proof.
+    pub(in super::super) fn is_nobody(&self) -> String {
+        format!(
+            "the server asks {} for no proof, so it takes us for nobody: it has no SASL (a Server section in its JAAS \
+             file, and authProvider in its configuration)",
+            self.who()
+        )
+    }
+
     /// What to do where a server refuses us.
     pub(in super::super) fn refused(&self) -> String {
         match &*self.config {
