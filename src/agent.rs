@@ -22,6 +22,7 @@ mod recorded;
 mod restore;
 #[cfg(test)]
 mod simulation;
+mod sources;
 mod states;
 mod status;
 pub mod store;
@@ -50,7 +51,8 @@ use crate::query::{Engine, ErrorKind, Limits, Observer, QueryEvent};
 use crate::serve::http::{self, AppState, Credentials, DoorListener, Hosts, Readiness, SnapshotRefused};
 use crate::serve::pg::{self, ConnectionEvent, PgState};
 
-pub use self::supervisor::watch_config;
+use self::sources::watch_config_with;
+pub use self::sources::{credentials, watch_config};
 
 /// Requests to a pipeline that may wait.
 const REQUESTS_MAX: usize = 16;
@@ -87,6 +89,7 @@ pub async fn run_until(
     let (status, states) = (Status::default(), States::default());
     let (stop, stopped) = watch::channel(false);
     let entrance = Entrance::open(&config, &metrics)?;
+    let proofs: Vec<_> = config.ensembles.iter().map(credentials).collect::<anyhow::Result<_>>()?;
 
     let engine = engine(&config, &states)?;
     engine.observe(count_queries(metrics.clone()));
@@ -114,13 +117,18 @@ pub async fn run_until(
     let mut requests = Vec::new();
     let mut supervisors = tokio::task::JoinSet::new();
     let mut helpers = tokio::task::JoinSet::new();
-    for ensemble in &config.ensembles {
+    for (ensemble, credentials) in config.ensembles.iter().zip(&proofs) {
         let (sender, receiver) = mpsc::channel(REQUESTS_MAX);
         requests.push((ensemble.name.clone(), sender));
         let cluster_metrics = metrics.cluster(&ensemble.name);
         cluster_metrics.read_budget(ensemble.budget.znodes_per_second, ensemble.budget.bytes_per_second);
         let upkeep: Arc<Mutex<()>> = Arc::default();
-        helpers.spawn(lag::measure(ensemble.servers.clone(), cluster_metrics.clone(), stopped.clone()));
+        helpers.spawn(lag::measure(
+            ensemble.servers.clone(),
+            credentials.clone(),
+            cluster_metrics.clone(),
+            stopped.clone(),
+        ));
         helpers.spawn(upkeep::look_after(
             ensemble.name.clone(),
             layout.clone(),
@@ -132,6 +140,7 @@ pub async fn run_until(
         ));
         let supervisor = Supervisor {
             ensemble: ensemble.clone(),
+            credentials: credentials.clone(),
             layout: layout.clone(),
             settings: settings(&config),
             policy: policy.clone(),
@@ -158,6 +167,8 @@ pub async fn run_until(
         });
     }
     helpers.spawn(entrance.clone().look_after(metrics.clone(), stopped.clone()));
+    let named = config.ensembles.iter().map(|ensemble| ensemble.name.clone()).zip(proofs).collect();
+    helpers.spawn(sources::look_after(named, metrics.clone(), stopped.clone()));
     helpers.spawn(measure_disk(layout.clone(), config.retention.free_space_floor, metrics.clone(), stopped.clone()));
 
     let (close, closed) = watch::channel(false);
@@ -188,8 +199,9 @@ pub async fn run_until(
         let app = AppState { hosts: Hosts::new(address, []), credentials, ..app };
         served.spawn(http::serve(listener, http::router(app), is_closed(closed)));
     }
-    for EnsembleConfig { name, servers, scope, .. } in &config.ensembles {
-        tracing::info!(cluster = name, servers = servers.join(","), scope, "recording into {}", layout.dir().display());
+    for EnsembleConfig { name, servers, scope, tls, .. } in &config.ensembles {
+        let (servers, tls) = (servers.join(","), tls.is_some());
+        tracing::info!(cluster = name, servers, scope, tls, "recording into {}", layout.dir().display());
     }
 
     ready(Doors { http: bound, postgres: postgres_bound });

@@ -70,6 +70,8 @@ enum Command {
 
 /// Runs a subcommand to its exit code. Errors go to stderr, one line, with what to do.
 pub fn run(cli: Cli) -> ExitCode {
+    // Before anybody speaks TLS.
+    crate::source::watch::credentials::settle_provider();
     let result = match cli.command {
         Command::Demo(args) => demo::run(args),
         Command::Agent(args) => agent::run(args),

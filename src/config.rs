@@ -4,6 +4,8 @@
 //! [`AgentFlags`], is all three, so no twin can be missing. Flags win over the environment, that over the file, that
 //! over the defaults. Secrets come from files or the environment, never from argv, and are never shown.
 
+mod credential_flags;
+mod credentials;
 mod ensemble;
 mod environment;
 mod error;
@@ -19,6 +21,8 @@ mod units;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use credential_flags::CredentialFlags;
+pub use credentials::{EnsembleSasl, EnsembleTls, SaslMechanism, SaslPassword};
 pub use ensemble::{Auth, Budget, EnsembleConfig, EnsembleSpec, EnsembleTable, Scoped};
 pub use environment::Environment;
 pub use error::ConfigError;

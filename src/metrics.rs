@@ -69,6 +69,7 @@ struct Inner {
     access_log_lost: IntCounter,
     reloads: IntCounterVec,
     certificate_expiry: IntGauge,
+    client_certificate_expiry: IntGaugeVec,
     query_seconds: Histogram,
     postgres_connections: IntGauge,
     postgres_refused: IntCounter,
@@ -101,6 +102,7 @@ impl Metrics {
             access_log_lost: int_counters(&registry, &names::ACCESS_LOG_LOST)?.with_label_values(none),
             reloads: int_counters(&registry, &names::RELOADS)?,
             certificate_expiry: int_gauges(&registry, &names::CERTIFICATE_EXPIRY)?.with_label_values(none),
+            client_certificate_expiry: int_gauges(&registry, &names::CLIENT_CERTIFICATE_EXPIRY)?,
             query_seconds: histograms(&registry, &names::QUERY_SECONDS)?.with_label_values(none),
             postgres_connections: int_gauges(&registry, &names::POSTGRES_CONNECTIONS)?.with_label_values(none),
             postgres_refused: int_counters(&registry, &names::POSTGRES_REFUSED)?.with_label_values(none),
@@ -116,6 +118,7 @@ impl Metrics {
         if let Some(cluster) = clusters.get(name) {
             return cluster.clone();
         }
+        self.0.client_certificate_expiry.with_label_values(&[name]);
         let cluster = ClusterMetrics::new(&self.0.families, name, Arc::clone(&self.0.subtrees));
         clusters.insert(name.to_owned(), cluster.clone());
         cluster
@@ -181,6 +184,11 @@ impl Metrics {
     /// When the doors' certificate expires.
     pub fn certificate_expiry(&self, unix_seconds: i64) {
         self.0.certificate_expiry.set(unix_seconds);
+    }
+
+    /// When the certificate expires that is shown to an ensemble.
+    pub fn client_certificate_expiry(&self, cluster: &str, unix_seconds: i64) {
+        self.0.client_certificate_expiry.with_label_values(&[cluster]).set(unix_seconds);
     }
 
     /// Free bytes of the disk that holds the history, and how many must stay free.

@@ -6,17 +6,23 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::metrics::ClusterMetrics;
+use crate::source::watch::credentials::Credentials;
 use crate::source::watch::srvr;
 
 const EVERY: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Asks for the last zxid and the mode of the first server that serves, until it is stopped.
-pub async fn measure(servers: Vec<String>, metrics: ClusterMetrics, mut stop: watch::Receiver<bool>) {
+pub async fn measure(
+    servers: Vec<String>,
+    credentials: Credentials,
+    metrics: ClusterMetrics,
+    mut stop: watch::Receiver<bool>,
+) {
     loop {
         let mut serves = false;
         for server in &servers {
-            if let Ok(srvr::Srvr { zxid: Some(zxid), mode, .. }) = srvr::ask(server, TIMEOUT).await {
+            if let Ok(srvr::Srvr { zxid: Some(zxid), mode, .. }) = srvr::ask(server, &credentials, TIMEOUT).await {
                 metrics.server_last_zxid.set(metrics.server_last_zxid.get().max(zxid.0));
                 serves = mode.as_deref().is_some_and(has_leader);
                 if serves {

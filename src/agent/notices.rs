@@ -27,6 +27,7 @@ pub struct Notices {
 
 #[derive(Default)]
 struct Logged {
+    unusable: Vec<String>,
     failure: Option<(Instant, String)>,
     progress: Option<Instant>,
 }
@@ -55,6 +56,15 @@ impl Notices {
                     self.status.set(cluster, Condition::Connecting);
                 }
             }
+            Notice::Unusable(causes) => {
+                let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+                if !causes.is_empty() && logged.unusable != causes {
+                    tracing::warn!(cluster, causes = causes.join(", "), "some servers cannot be used");
+                }
+                logged.unusable = causes;
+            }
+            Notice::Nobody(cause) => tracing::warn!(cluster, "{cause}"),
+            Notice::StillLost(cause) => tracing::warn!(cluster, cause, "the connection does not come back"),
             Notice::ConnectFailed { cause, again_in } => self.connect_failed(cause, again_in),
             Notice::Session(state) => {
                 self.metrics.session_state(session_metric(state));

@@ -20,7 +20,8 @@ use crate::history::snapshots::latest_before;
 use crate::history::{Entry, History, HistoryError, Layout, RecorderEvent, Settings};
 use crate::lens::ValuePolicy;
 use crate::metrics::{ClusterMetrics, Subtrees};
-use crate::source::watch::{self as source, Identity, Ports, ReadBudget, SourceError, WatchConfig};
+use crate::source::watch::credentials::Credentials;
+use crate::source::watch::{self as source, Identity, Ports, SourceError};
 use crate::tree::Tree;
 use crate::zk::{Ended, ScanReason, ZkPath, Zxid};
 
@@ -28,7 +29,7 @@ use crate::zk::{Ended, ScanReason, ZkPath, Zxid};
 const OBSERVATION_BATCHES_MAX: usize = 64;
 const COMMANDS_MAX: usize = 1024;
 /// The bound of the ordered queue of a source.
-const QUEUE_ITEMS_MAX: usize = 262_144;
+pub(super) const QUEUE_ITEMS_MAX: usize = 262_144;
 /// How often the pipeline looks at the clock.
 const TICK: Duration = Duration::from_millis(50);
 /// Operator-listed subtrees are counted anew this often.
@@ -46,6 +47,7 @@ pub enum Request {
 /// Everything that one ensemble's pipeline is made from.
 pub struct Supervisor {
     pub ensemble: EnsembleConfig,
+    pub credentials: Credentials,
     pub layout: Layout,
     pub settings: Settings,
     pub policy: Arc<ValuePolicy>,
@@ -181,7 +183,7 @@ impl Supervisor {
         let (observations_in, mut observations) = mpsc::channel(OBSERVATION_BATCHES_MAX);
         let (commands, commands_out) = mpsc::channel(COMMANDS_MAX);
         let (stop_source, source_stop) = watch::channel(false);
-        let watch_config = watch_config(&self.ensemble);
+        let watch_config = super::watch_config_with(&self.ensemble, self.credentials.clone());
         let budget = watch_config.budget;
         let mut pipeline = Pipeline::new(
             Parts {
@@ -357,28 +359,6 @@ fn log_opened(cluster: &str, incarnation: i32, greatest: Zxid, first: ScanReason
         tracing::info!(cluster, incarnation, "a new history begins");
     } else {
         tracing::info!(cluster, incarnation, zxid = %greatest, "the history goes on");
-    }
-}
-
-/// The source's configuration of an ensemble.
-pub fn watch_config(ensemble: &EnsembleConfig) -> WatchConfig {
-    let per_second = |most: Option<u64>| most.map_or(f64::INFINITY, |most| most as f64);
-    WatchConfig {
-        ensemble: ensemble.name.clone(),
-        servers: ensemble.servers.clone(),
-        scope: ZkPath::from(ensemble.scope.as_str()),
-        session_timeout: ensemble.session_timeout,
-        auth: ensemble
-            .auth
-            .iter()
-            .map(|auth| (auth.scheme.clone(), auth.credential.expose().as_bytes().to_vec()))
-            .collect(),
-        budget: ReadBudget {
-            znodes_per_second: per_second(ensemble.budget.znodes_per_second),
-            bytes_per_second: per_second(ensemble.budget.bytes_per_second),
-            requests_in_flight_max: ensemble.budget.multi_reads_in_flight,
-        },
-        queue_items_max: QUEUE_ITEMS_MAX,
     }
 }
 

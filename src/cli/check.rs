@@ -51,8 +51,18 @@ pub(super) fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     for ensemble in &config.ensembles {
+        let config = match watch_config(ensemble) {
+            Ok(config) => config,
+            Err(error) => {
+                report.line("credentials", Err(format!("{error:#}")));
+                continue;
+            }
+        };
+        for warning in config.credentials.warnings(chrono::Utc::now()) {
+            report.note(&format!("{} credentials", ensemble.name), &warning);
+        }
         for server in &ensemble.servers {
-            let asked = runtime.block_on(srvr::ask(server, SRVR_TIMEOUT));
+            let asked = runtime.block_on(srvr::ask(server, &config.credentials, SRVR_TIMEOUT));
             let what = format!("{} {server}", ensemble.name);
             match asked {
                 Ok(srvr) => {
@@ -64,7 +74,6 @@ pub(super) fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
                 Err(cause) => report.note(&what, &format!("srvr: {cause} (not needed; capture lag will not be known)")),
             }
         }
-        let config = watch_config(ensemble);
         for probed in runtime.block_on(probe(&config)) {
             report.line(&format!("{} {}", ensemble.name, probed.what), probed.result);
         }

@@ -7,7 +7,9 @@ use clap::Args;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::config::{AgentFlags, Config, EnsembleSpec, Environment, HumanDuration, ListenAddr, LogLevel};
+use crate::config::{
+    AgentFlags, Config, CredentialFlags, EnsembleSpec, Environment, HumanDuration, ListenAddr, LogLevel,
+};
 use crate::demo::data_centre::{DataCentre, Pace};
 use crate::demo::ensemble::{Ensemble, Options};
 use crate::history::Layout;
@@ -28,6 +30,8 @@ pub struct DemoArgs {
     /// Watch this ensemble instead: HOST[:PORT],...[/CHROOT]. It is only read; nothing is made up then
     #[arg(long, value_name = "SPEC")]
     ensemble: Option<EnsembleSpec>,
+    #[command(flatten)]
+    credentials: CredentialFlags,
     /// Keep the history's folder
     #[arg(long)]
     keep: bool,
@@ -72,6 +76,9 @@ async fn demo(args: DemoArgs) -> anyhow::Result<ExitCode> {
             (dir.path().to_owned(), Some(dir))
         }
     };
+    if args.ensemble.is_none() && args.credentials.is_given() {
+        anyhow::bail!("credentials are for an ensemble of yours: say --ensemble, too");
+    }
     let (spec, played) = match args.ensemble {
         Some(spec) => (spec, None),
         None => {
@@ -81,7 +88,7 @@ async fn demo(args: DemoArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let watched = format!("{}{}", spec.servers.join(","), if spec.scope == "/" { "" } else { &spec.scope });
-    let Running { mut agent, end, http, postgres } = start(&spec, &folder).await?;
+    let Running { mut agent, end, http, postgres } = start(&spec, &args.credentials, &folder).await?;
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let view = async {
         let url = format!("http://{http}");
@@ -149,11 +156,11 @@ struct Running {
 }
 
 /// Starts the agent at the doors' usual addresses, or at others where somebody has those.
-async fn start(spec: &EnsembleSpec, folder: &Path) -> anyhow::Result<Running> {
+async fn start(spec: &EnsembleSpec, credentials: &CredentialFlags, folder: &Path) -> anyhow::Result<Running> {
     let usual = [ListenAddr::HTTP, ListenAddr::POSTGRES].map(|door| free(door).unwrap_or(ANY));
-    match try_start(config(spec.clone(), folder, usual)?).await {
+    match try_start(config(spec.clone(), credentials, folder, usual)?).await {
         // Somebody else was quicker, another demo perhaps.
-        Err(error) if is_taken(&error) => try_start(config(spec.clone(), folder, [ANY; 2])?).await,
+        Err(error) if is_taken(&error) => try_start(config(spec.clone(), credentials, folder, [ANY; 2])?).await,
         started => started,
     }
 }
@@ -184,8 +191,13 @@ fn is_taken(error: &anyhow::Error) -> bool {
     error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
 }
 
-fn config(spec: EnsembleSpec, folder: &Path, [http, postgres]: [SocketAddr; 2]) -> anyhow::Result<Config> {
-    let flags = AgentFlags {
+fn config(
+    spec: EnsembleSpec,
+    credentials: &CredentialFlags,
+    folder: &Path,
+    [http, postgres]: [SocketAddr; 2],
+) -> anyhow::Result<Config> {
+    let mut flags = AgentFlags {
         ensemble: vec![spec],
         data_dir: Some(folder.to_owned()),
         flush_age: Some(FLUSH_AGE.parse().map_err(anyhow::Error::msg)?),
@@ -193,8 +205,11 @@ fn config(spec: EnsembleSpec, folder: &Path, [http, postgres]: [SocketAddr; 2]) 
         postgres: Some(ListenAddr::At(postgres)),
         ..AgentFlags::default()
     };
+    credentials.put(&mut flags);
     // The agent's variables are for the agent: a demo must not attach to anything by itself.
-    Ok(Config::load(None, flags, &Environment::default())?)
+    let all = Environment::of_process();
+    let named = credentials.password_variable().and_then(|name| Some((name, all.get(name)?)));
+    Ok(Config::load(None, flags, &named.into_iter().collect())?)
 }
 
 /// Any free port of loopback.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use super::text::{self, TextOrTable};
-use super::{ByteSize, Count, HumanDuration, OrOff, Secret};
+use super::{ByteSize, Count, EnsembleSasl, EnsembleTls, HumanDuration, OrOff, SaslMechanism, Secret};
 use crate::zk;
 
 /// One ensemble, ready to be connected to.
@@ -21,6 +21,9 @@ pub struct EnsembleConfig {
     pub session_timeout: Duration,
     /// Sent in this order when a session begins.
     pub auth: Vec<Auth>,
+    /// `None`: connections are in clear text.
+    pub tls: Option<EnsembleTls>,
+    pub sasl: Option<EnsembleSasl>,
     /// The operator knows that this ensemble was rebuilt or restored.
     pub new_incarnation: bool,
     pub budget: Budget,
@@ -78,6 +81,17 @@ pub struct EnsembleTable {
     pub session_timeout: Option<HumanDuration>,
     pub auth_file: Option<PathBuf>,
     pub auth_env: Option<String>,
+    pub zk_tls: Option<bool>,
+    pub zk_ca: Option<String>,
+    pub zk_cert: Option<String>,
+    pub zk_key: Option<String>,
+    pub zk_hostname_check: Option<bool>,
+    #[serde(default, deserialize_with = "text::one")]
+    pub sasl: Option<SaslMechanism>,
+    pub sasl_user: Option<String>,
+    pub sasl_password_file: Option<String>,
+    pub sasl_password_env: Option<String>,
+    pub sasl_service: Option<String>,
     #[serde(default)]
     pub new_incarnation: bool,
     #[serde(default, deserialize_with = "text::one")]

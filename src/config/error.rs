@@ -23,6 +23,26 @@ pub enum ConfigError {
     NoAuthVariable { ensemble: String, variable: String },
     #[error("ensemble {ensemble:?}: line {line} of {origin} is not scheme:credential, for example digest:bob:password")]
     BadAuth { ensemble: String, origin: String, line: usize },
+    #[error(
+        "ensemble {ensemble:?}: TLS is wanted, but zk_ca is not given: name the PEM file of the authority that signs the \
+         servers' certificates"
+    )]
+    NoAuthority { ensemble: String },
+    #[error(
+        "ensemble {ensemble:?}: {given} is given without {missing}: a client certificate needs its private key, and a key \
+         its certificate"
+    )]
+    HalfIdentity { ensemble: String, given: &'static str, missing: &'static str },
+    #[error("ensemble {ensemble:?}: {given} is given without {missing}")]
+    HalfSasl { ensemble: String, given: &'static str, missing: &'static str },
+    #[error("ensemble {ensemble:?}: sasl_password_file and sasl_password_env are both given: choose one")]
+    TwoPasswords { ensemble: String },
+    #[error("ensemble {ensemble:?}: the environment variable {variable}, named by sasl_password_env, is not set")]
+    NoPasswordVariable { ensemble: String, variable: String },
+    #[error(
+        "ensemble {ensemble:?}: sasl_service is no principal: write SERVICE or SERVICE/HOST, for example zookeeper"
+    )]
+    SaslService { ensemble: String },
     #[error("{key} is {value}, but must be {bounds}")]
     OutOfBounds { key: &'static str, value: String, bounds: &'static str },
     #[error("{given} is given without {missing}: TLS needs a certificate and its private key")]

@@ -5,7 +5,8 @@ use serde::Deserialize;
 
 use super::text::{many, one};
 use super::{
-    ByteSize, Count, EnsembleSpec, HumanDuration, ListenAddr, LogFormat, LogLevel, OrOff, Percent, RuleSpec, Scoped,
+    ByteSize, Count, EnsembleSpec, HumanDuration, ListenAddr, LogFormat, LogLevel, OrOff, Percent, RuleSpec,
+    SaslMechanism, Scoped,
 };
 
 /// The agent's settings as they are given: flags, variables and the file's keys alike. Nothing here has a default.
@@ -39,6 +40,61 @@ pub struct AgentFlags {
     #[arg(long, value_name = "[NAME=]VARIABLE", help_heading = "Ensembles")]
     #[serde(deserialize_with = "many")]
     pub auth_env: Vec<Scoped<String>>,
+
+    /// Whether the servers are spoken to over TLS (their secureClientPort). Default: where --zk-ca is given.
+    #[arg(
+        long, value_name = "[NAME=]BOOL", help_heading = "Ensembles", num_args = 0..=1, default_missing_value = "true"
+    )]
+    #[serde(deserialize_with = "many")]
+    pub zk_tls: Vec<Scoped<bool>>,
+
+    /// Authorities that sign the servers' certificates (PEM; revocation lists in it count).
+    #[arg(long, value_name = "[NAME=]FILE", help_heading = "Ensembles")]
+    #[serde(deserialize_with = "many")]
+    pub zk_ca: Vec<Scoped<String>>,
+
+    /// The agent's own certificate for servers that want one (PEM, with what leads to its authority).
+    #[arg(long, value_name = "[NAME=]FILE", help_heading = "Ensembles")]
+    #[serde(deserialize_with = "many")]
+    pub zk_cert: Vec<Scoped<String>>,
+
+    /// Its private key (PEM: PKCS#8, PKCS#1 or SEC1, not encrypted).
+    #[arg(long, value_name = "[NAME=]FILE", help_heading = "Ensembles")]
+    #[serde(deserialize_with = "many")]
+    pub zk_key: Vec<Scoped<String>>,
+
+    /// Whether a server's certificate has to name its host. Default: true.
+    ///
+    /// Without it, whoever has any certificate of the authority can pose as a server.
+    #[arg(long, value_name = "[NAME=]BOOL", help_heading = "Ensembles")]
+    #[serde(deserialize_with = "many")]
+    pub zk_hostname_check: Vec<Scoped<bool>>,
+
+    /// SASL mechanism: digest-md5, gssapi (Kerberos, in builds that have it) or off. Default: digest-md5 where
+    /// --sasl-user is given.
+    #[arg(long, value_name = "[NAME=]MECHANISM", help_heading = "Ensembles")]
+    #[serde(deserialize_with = "many")]
+    pub sasl: Vec<Scoped<SaslMechanism>>,
+
+    /// User of SASL DIGEST-MD5, as the servers' JAAS file has it.
+    #[arg(long, value_name = "[NAME=]USER", help_heading = "Ensembles")]
+    #[serde(deserialize_with = "many")]
+    pub sasl_user: Vec<Scoped<String>>,
+
+    /// File whose first line is that user's password.
+    #[arg(long, value_name = "[NAME=]FILE", help_heading = "Ensembles")]
+    #[serde(deserialize_with = "many")]
+    pub sasl_password_file: Vec<Scoped<String>>,
+
+    /// Environment variable that holds that password, instead of a file.
+    #[arg(long, value_name = "[NAME=]VARIABLE", help_heading = "Ensembles")]
+    #[serde(deserialize_with = "many")]
+    pub sasl_password_env: Vec<Scoped<String>>,
+
+    /// Kerberos principal of the servers: SERVICE, or SERVICE/HOST where it is not the host in the list. Default: zookeeper.
+    #[arg(long, value_name = "[NAME=]PRINCIPAL", help_heading = "Ensembles")]
+    #[serde(deserialize_with = "many")]
+    pub sasl_service: Vec<Scoped<String>>,
 
     /// Ensemble that was restored or rebuilt: its zxids start over, and a new incarnation of its history begins.
     #[arg(long, value_name = "NAME", help_heading = "Ensembles")]

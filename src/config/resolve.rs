@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::ensemble::{Auth, Budget, EnsembleConfig, EnsembleSpec, Scoped};
 use super::{
     AccessConfig, AgentFlags, Config, ConfigError, Environment, FlushConfig, HumanDuration, ListenAddr, LogConfig,
-    LogFormat, LogLevel, QueryLimits, RetentionConfig, Secret, TlsFiles, file,
+    LogFormat, LogLevel, QueryLimits, RetentionConfig, Secret, TlsFiles, credentials, file,
 };
 use crate::{lens, zk};
 
@@ -102,6 +102,16 @@ fn spread_tables(levels: &mut [AgentFlags; 3]) {
             put(&mut level.session_timeout, name, &own.session_timeout);
             put(&mut level.auth_file, name, &own.auth_file.as_ref().map(|path| path.to_string_lossy().into_owned()));
             put(&mut level.auth_env, name, &own.auth_env);
+            put(&mut level.zk_tls, name, &own.zk_tls);
+            put(&mut level.zk_ca, name, &own.zk_ca);
+            put(&mut level.zk_cert, name, &own.zk_cert);
+            put(&mut level.zk_key, name, &own.zk_key);
+            put(&mut level.zk_hostname_check, name, &own.zk_hostname_check);
+            put(&mut level.sasl, name, &own.sasl);
+            put(&mut level.sasl_user, name, &own.sasl_user);
+            put(&mut level.sasl_password_file, name, &own.sasl_password_file);
+            put(&mut level.sasl_password_env, name, &own.sasl_password_env);
+            put(&mut level.sasl_service, name, &own.sasl_service);
             put(&mut level.znodes_per_second, name, &own.znodes_per_second);
             put(&mut level.bytes_per_second, name, &own.bytes_per_second);
             put(&mut level.multi_reads, name, &own.multi_reads);
@@ -114,7 +124,11 @@ fn spread_tables(levels: &mut [AgentFlags; 3]) {
 }
 
 /// The value for an ensemble: level by level the one for its name, then the one for all; the last of equals.
-fn pick<T: Clone>(levels: &[AgentFlags; 3], name: &str, list: impl Fn(&AgentFlags) -> &Vec<Scoped<T>>) -> Option<T> {
+pub(super) fn pick<T: Clone>(
+    levels: &[AgentFlags; 3],
+    name: &str,
+    list: impl Fn(&AgentFlags) -> &Vec<Scoped<T>>,
+) -> Option<T> {
     levels.iter().find_map(|level| pick_in(list(level), name))
 }
 
@@ -122,7 +136,7 @@ fn pick_in<T: Clone>(list: &[Scoped<T>], name: &str) -> Option<T> {
     exactly(list, Some(name)).or_else(|| exactly(list, None))
 }
 
-fn exactly<T: Clone>(list: &[Scoped<T>], name: Option<&str>) -> Option<T> {
+pub(super) fn exactly<T: Clone>(list: &[Scoped<T>], name: Option<&str>) -> Option<T> {
     list.iter().rev().find(|scoped| scoped.name.as_deref() == name).map(|scoped| scoped.value.clone())
 }
 
@@ -167,6 +181,8 @@ fn ensemble(
         scope: spec.scope.clone(),
         session_timeout: within("session_timeout", timeout, 1, 3_600, "1s to 1h")?,
         auth: auth(name, levels, environment)?,
+        tls: credentials::tls(name, levels)?,
+        sasl: credentials::sasl(name, levels, environment)?,
         new_incarnation: levels.iter().any(|level| level.new_incarnation.iter().any(|own| own == name)),
         budget: Budget {
             znodes_per_second: match pick(levels, name, |l| &l.znodes_per_second) {
@@ -189,10 +205,20 @@ fn check_names(levels: &[AgentFlags; 3], specs: &[EnsembleSpec]) -> Result<(), C
         list.iter().filter_map(|scoped| scoped.name.as_deref()).collect()
     }
     for level in levels {
-        let all: [(&'static str, Vec<&str>); 8] = [
+        let all: [(&'static str, Vec<&str>); 18] = [
             ("session_timeout", names(&level.session_timeout)),
             ("auth_file", names(&level.auth_file)),
             ("auth_env", names(&level.auth_env)),
+            ("zk_tls", names(&level.zk_tls)),
+            ("zk_ca", names(&level.zk_ca)),
+            ("zk_cert", names(&level.zk_cert)),
+            ("zk_key", names(&level.zk_key)),
+            ("zk_hostname_check", names(&level.zk_hostname_check)),
+            ("sasl", names(&level.sasl)),
+            ("sasl_user", names(&level.sasl_user)),
+            ("sasl_password_file", names(&level.sasl_password_file)),
+            ("sasl_password_env", names(&level.sasl_password_env)),
+            ("sasl_service", names(&level.sasl_service)),
             ("new_incarnation", level.new_incarnation.iter().map(String::as_str).collect()),
             ("znodes_per_second", names(&level.znodes_per_second)),
             ("bytes_per_second", names(&level.bytes_per_second)),

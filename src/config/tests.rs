@@ -83,7 +83,8 @@ fn the_example_has_every_key_and_its_comments_load_too() {
     let all = all.join("\n");
     let message = error(&all, &[], &[]);
     assert!(message.contains("auth_file and auth_env are both given"), "{message}");
-    let none = load(&all.replace("auth_file", "#").replace("auth_env", "#"), &[], &[]).expect("loads");
+    let one = ["auth_file", "auth_env", "sasl_password_env"].iter().fold(all, |all, key| all.replace(key, "#"));
+    let none = load(&one, &[], &[]).expect("loads");
     assert_eq!((none.ensembles.len(), none.values.len()), (2, 2));
     assert!(none.ensembles.iter().any(|ensemble| ensemble.new_incarnation));
 }
@@ -94,15 +95,18 @@ fn every_flag_is_a_key_and_a_variable() {
         let value = match key.as_str() {
             "ensemble" => "prod=h",
             "http" | "postgres" => "off",
-            "tls_required" => "true",
+            "tls_required" | "zk_tls" => "true",
+            "zk_hostname_check" => "false",
+            "sasl" => "gssapi",
             "log_level" => "warn",
             "log_format" => "json",
             "free_space_floor" => "7%",
             "values" => "/x/**=none",
             "subtree" => "/x",
             "new_incarnation" => "prod",
-            "auth_env" => "AUTH",
-            "auth_file" | "tls_cert" | "tls_key" | "users_file" | "access_log" => "/nowhere",
+            "auth_env" | "sasl_password_env" => "AUTH",
+            "zk_ca" | "zk_cert" | "zk_key" | "sasl_password_file" | "auth_file" | "tls_cert" | "tls_key"
+            | "users_file" | "access_log" => "/nowhere",
             "http_host" => "zktrail.example.org",
             key if key.contains("age") || key.contains("time") || key == "acl_sweep" => "20s",
             _ => "2000000",
@@ -129,6 +133,14 @@ fn every_flag_is_a_key_and_a_variable() {
             "query_concurrent",
             "tls_cert",
             "tls_key",
+            "zk_tls",
+            "zk_cert",
+            "zk_key",
+            "zk_hostname_check",
+            "sasl_user",
+            "sasl_password_file",
+            "sasl_password_env",
+            "sasl_service",
         ]
         .contains(&key.as_str());
         assert_eq!(by_file.is_err(), expected_failure, "{key}: {a}");
@@ -234,6 +246,47 @@ fn secrets_come_from_files_and_variables_and_are_not_shown() {
     assert!(error("", &[], &["--ensemble", "a=h", "--auth-file", "/nowhere"]).contains("/nowhere"));
     let both = ["--ensemble", "a=h", "--auth-env", "S", "--auth-file", "/nowhere"];
     assert!(error("", &[], &both).contains("choose one"));
+}
+
+#[test]
+fn tls_and_sasl_belong_to_an_ensemble() {
+    let file = "zk_ca = '/all.pem'\nzk_tls = ['dev=false']\n\
+                [[ensemble]]\nname = 'prod'\nservers = 'h'\nzk_cert = '/a.pem'\nzk_key = '/a.key'\n\
+                zk_hostname_check = false\nsasl_user = 'ann=1'\nsasl_password_file = '/p'\n\
+                [[ensemble]]\nservers = 'dev=i'\nsasl = 'gssapi'\nsasl_service = 'zk/zk.example'\n\
+                [[ensemble]]\nservers = 'other=j'\nzk_ca = '/other.pem'\n";
+    let config = load(file, &[], &[]).expect("loads");
+    let [prod, dev, other] = config.ensembles.as_slice() else { panic!("three ensembles") };
+    let tls = prod.tls.as_ref().expect("TLS");
+    let identity = TlsFiles { certificate: "/a.pem".into(), key: "/a.key".into() };
+    assert_eq!((tls.ca.to_str(), &tls.identity, tls.check_names), (Some("/all.pem"), &Some(identity), false));
+    let password = SaslPassword::File("/p".into());
+    assert_eq!(prod.sasl, Some(EnsembleSasl::DigestMd5 { user: "ann=1".into(), password }));
+    assert_eq!(dev.tls, None);
+    assert_eq!(dev.sasl, Some(EnsembleSasl::Gssapi { service: "zk".into(), host: Some("zk.example".into()) }));
+    let tls = other.tls.as_ref().expect("TLS");
+    assert_eq!((tls.ca.to_str(), &tls.identity, tls.check_names), (Some("/other.pem"), &None, true));
+
+    let variable = ["--ensemble", "a=h", "--sasl-user", "bob", "--sasl-password-env", "SECRET"];
+    let config = load("", &[("SECRET", "hunter2")], &variable).expect("loads");
+    let shown = format!("{config:?}");
+    assert!(shown.contains("SECRET") && !shown.contains("hunter2"), "{shown}");
+    assert!(error("", &[], &variable).contains("SECRET"));
+    for (args, words) in [
+        (&["--zk-tls"][..], "zk_ca is not given"),
+        (&["--zk-ca", "/c", "--zk-cert", "/x"], "zk_cert is given without zk_key"),
+        (&["--zk-ca", "/c", "--zk-key", "/x"], "zk_key is given without zk_cert"),
+        (&["--zk-cert", "/x", "--zk-key", "/x"], "zk_ca is not given"),
+        (&["--sasl-user", "bob"], "sasl_user is given without its password"),
+        (&["--sasl", "digest-md5"], "without sasl_user and its password"),
+        (&["--sasl-password-file", "/p"], "without sasl_user"),
+        (&["--sasl-user", "b", "--sasl-password-file", "/p", "--sasl-password-env", "E"], "choose one"),
+        (&["--sasl", "gssapi", "--sasl-service", "/h"], "no principal"),
+    ] {
+        let message = error("", &[], &[&["--ensemble", "a=h"], args].concat());
+        assert!(message.contains(words), "{message}");
+    }
+    assert!(load("", &[], &["--ensemble", "a=h", "--sasl-user", "b", "--sasl", "off"]).is_ok());
 }
 
 #[test]

@@ -68,11 +68,15 @@ impl<'de, T: FromStr<Err: fmt::Display>> Visitor<'de> for List<T> {
     type Value = Vec<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text, a number, or a list of them")
+        f.write_str("a text, a number, true or false, or a list of them")
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Vec<T>, E> {
         Scalar(PhantomData).visit_str(text).map(|value| vec![value])
+    }
+
+    fn visit_bool<E: Error>(self, truth: bool) -> Result<Vec<T>, E> {
+        Scalar(PhantomData).visit_bool(truth).map(|value| vec![value])
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<Vec<T>, E> {

@@ -131,6 +131,8 @@ metrics! {
         "What SIGHUP made the agent read again; where that failed the old stays."
     CERTIFICATE_EXPIRY "certificate_expiry_timestamp_seconds" []
         "When the doors' certificate expires; 0 where there is none."
+    CLIENT_CERTIFICATE_EXPIRY "client_certificate_expiry_timestamp_seconds" ["cluster"]
+        "When the certificate expires that the agent shows to an ensemble; 0 where it shows none."
     QUERIES_RUNNING "queries_running" []
         "Queries that run now."
     POSTGRES_CONNECTIONS "postgres_connections" []

@@ -11,14 +11,18 @@
 
 mod budget;
 mod convert;
+pub mod credentials;
 mod drive;
+mod knock;
 mod order;
 pub mod probe;
 mod request;
 pub mod srvr;
 mod vet;
 mod walk;
+mod whoami;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +34,7 @@ pub use budget::ReadBudget;
 pub use vet::Identity;
 
 use crate::zk::{EventKind, Observation, ScanReason, ZkPath, Zxid};
+use credentials::Credentials;
 use drive::{Driver, SessionEnd};
 use vet::Verdict;
 use walk::Suspects;
@@ -37,8 +42,12 @@ use walk::Suspects;
 /// KiB of values between a source and its receiver, at most: the permits of [`Ports::room`].
 pub const ROOM_KIB_MAX: u32 = 64 * 1024;
 
-/// How long a server may take to accept a connection before another one is hoped for.
-const REACH_TIMEOUT: Duration = Duration::from_secs(3);
+/// A session that is so long in coming is looked into: the client crate goes on trying and never says why.
+const EXPLAIN_AFTER: Duration = Duration::from_secs(3);
+const AGAIN_MAX: Duration = Duration::from_secs(10);
+/// The longest wait for another try where a server does not let us in: until then nothing will have changed, and each
+/// try is a line in its log. New credentials end it.
+const REFUSED_AGAIN_MAX: Duration = Duration::from_secs(60);
 
 /// How to reach and read one ensemble.
 #[derive(Clone)]
@@ -52,6 +61,8 @@ pub struct WatchConfig {
     pub session_timeout: Duration,
     /// Schemes and credentials of addauth, in order.
     pub auth: Vec<(String, Vec<u8>)>,
+    /// TLS and SASL.
+    pub credentials: Credentials,
     pub budget: ReadBudget,
     /// The bound of the ordered queue between the client crate and us.
     pub queue_items_max: usize,
@@ -72,7 +83,13 @@ pub enum Notice {
         cause: String,
         again_in: Duration,
     },
+    /// Servers that cannot be used though others can: why, each; nothing where all are well again.
+    Unusable(Vec<String>),
     Session(SessionState),
+    /// The servers do not care who we are, though we say it.
+    Nobody(String),
+    /// A lost connection has not come back for a while: why.
+    StillLost(String),
     /// The server took the persistent recursive watch.
     Armed,
     /// Whether this server tells zxids in its events (3.9 and later do).
@@ -135,8 +152,8 @@ pub enum SourceError {
          upgrade the servers"
     )]
     NoAddWatch { ensemble: String },
-    #[error("{ensemble}: authentication failed: check the scheme and the credential of this ensemble's auth")]
-    AuthFailed { ensemble: String },
+    #[error("{ensemble}: authentication failed: {cause}")]
+    AuthFailed { ensemble: String, cause: String },
     #[error("{ensemble}: the server refuses to watch {scope}: give the agent's user read permission there")]
     ScopeRefused { ensemble: String, scope: String },
     #[error(
@@ -173,58 +190,112 @@ pub struct Batch {
 
 /// Watches until it is stopped (`Ok`) or cannot go on without the operator (`Err`).
 ///
-/// A lost session is replaced by a new one, for ever, with a growing, jittered delay of at most ten seconds.
+/// A lost session is replaced by a new one, for ever, with a growing, jittered delay of at most ten seconds. A server that
+/// refuses our credentials ends it, unless they were good before: then they are being changed on one of both sides.
 pub async fn run(config: WatchConfig, first: ScanReason, mut ports: Ports) -> Result<(), SourceError> {
     let mut suspects = Suspects::default();
     let mut next_event = 0;
     let mut reason = first;
     let mut failures = 0u32;
+    let mut let_in = false;
     loop {
         if *ports.stop.borrow() {
             return Ok(());
         }
         (ports.notify)(Notice::Connecting);
         let identity = (ports.identity)();
+        let reloads = config.credentials.reloads();
         let vetted = tokio::select! {
-            vetted = connect_vetted(&config, &identity) => vetted,
+            vetted = connect_vetted(&config, &identity, &*ports.notify) => vetted,
             _ = ports.stop.wait_for(|stop| *stop) => return Ok(()),
         };
         let client = match vetted {
             Ok(client) => client,
+            Err(NotNow::Refused(cause)) if let_in => {
+                failures += 1;
+                wait_again(&mut ports, failures, REFUSED_AGAIN_MAX, cause, reloads).await;
+                continue;
+            }
+            Err(NotNow::Refused(cause)) => {
+                return Err(SourceError::AuthFailed { ensemble: config.ensemble, cause });
+            }
             Err(NotNow::Never(error)) => return Err(error),
             Err(NotNow::Later(cause)) => {
                 failures += 1;
-                wait_again(&mut ports, failures, cause).await;
+                wait_again(&mut ports, failures, AGAIN_MAX, cause, reloads).await;
                 continue;
             }
         };
-        failures = 0;
-        let notify = ports.notify.clone();
+        (failures, let_in) = (0, true);
+        let (connected, connection) = watch::channel(true);
+        let notify = |notice: Notice| {
+            if let Notice::Session(state) = &notice {
+                connected.send_replace(*state == SessionState::SyncConnected);
+            }
+            (ports.notify)(notice);
+        };
         let mut driver = Driver::new(
             &config,
             client,
             reason,
             (&ports.observations, &ports.room),
-            &*notify,
+            &notify,
             &mut suspects,
             &mut next_event,
         );
-        let end = driver.run(&mut ports.commands, &mut ports.stop).await?;
+        let end = tokio::select! {
+            end = driver.run(&mut ports.commands, &mut ports.stop) => end?,
+            never = explain_losses(&config, connection, &*ports.notify) => match never {},
+        };
         reason = driver.reason_after();
         drop(driver);
-        match end {
+        let cause = match end {
             SessionEnd::Stopped => return Ok(()),
-            SessionEnd::Lost => wait_again(&mut ports, 1, "the session ended".to_owned()).await,
-        }
+            SessionEnd::Lost => "the session ended".to_owned(),
+            SessionEnd::Refused => refused(&config),
+        };
+        wait_again(&mut ports, 1, AGAIN_MAX, cause, reloads).await;
     }
 }
 
-/// Waits before the next try, shorter if the agent stops.
-async fn wait_again(ports: &mut Ports, failures: u32, cause: String) {
-    let again_in = jitter(Duration::from_millis(200).saturating_mul(1 << failures.min(6)).min(Duration::from_secs(10)));
+/// Says why a connection that was lost does not come back, once a loss: the client crate tries for long and never does.
+async fn explain_losses(
+    config: &WatchConfig,
+    mut connection: watch::Receiver<bool>,
+    notify: &(dyn Fn(Notice) + Send + Sync),
+) -> Infallible {
+    loop {
+        if connection.wait_for(|connected| !*connected).await.is_err() {
+            return std::future::pending().await;
+        }
+        let back = connection.wait_for(|connected| *connected);
+        if tokio::time::timeout(EXPLAIN_AFTER, back).await.is_ok() {
+            continue;
+        }
+        let cause = match knock::reachable(config).await {
+            Ok(_) => knock::explain(config).await,
+            Err(causes) => Some(causes),
+        };
+        if let Some(cause) = cause.filter(|_| !*connection.borrow()) {
+            notify(Notice::StillLost(cause));
+        }
+        let _ = connection.wait_for(|connected| *connected).await;
+    }
+}
+
+/// Waits before the next try; no longer if the agent stops, or there are new credentials.
+async fn wait_again(
+    ports: &mut Ports,
+    failures: u32,
+    longest: Duration,
+    cause: String,
+    mut reloads: watch::Receiver<u64>,
+) {
+    let again_in = jitter(Duration::from_millis(200).saturating_mul(1 << failures.min(9)).min(longest));
     (ports.notify)(Notice::ConnectFailed { cause, again_in });
     tokio::select! {
         () = tokio::time::sleep(again_in) => {}
+        Ok(()) = reloads.changed() => {}
         _ = ports.stop.wait_for(|stop| *stop) => {}
     }
 }
@@ -233,21 +304,35 @@ async fn wait_again(ports: &mut Ports, failures: u32, cause: String) {
 enum NotNow {
     /// It may be otherwise in a moment.
     Later(String),
+    /// The server does not take us for whom we say that we are.
+    Refused(String),
     Never(SourceError),
 }
 
 /// Opens a session with a server that is not behind what was recorded.
-async fn connect_vetted(config: &WatchConfig, identity: &Identity) -> Result<zkc::Client, NotNow> {
+async fn connect_vetted(
+    config: &WatchConfig,
+    identity: &Identity,
+    notify: &(dyn Fn(Notice) + Send + Sync),
+) -> Result<zkc::Client, NotNow> {
     let ensemble = || config.ensemble.clone();
     // The client crate would try for a whole session timeout and then say no more than that.
-    reachable(&config.servers).await.map_err(NotNow::Later)?;
+    let unusable = knock::reachable(config).await.map_err(NotNow::Later)?;
+    notify(Notice::Unusable(unusable));
     let later = |error: zkc::Error| NotNow::Later(error.to_string());
-    let client = connect(config, &config.servers).await.map_err(|error| match error {
-        zkc::Error::AuthFailed => NotNow::Never(SourceError::AuthFailed { ensemble: ensemble() }),
-        error => later(error),
+    let client = connect(config).await.map_err(|error| match error {
+        ConnectError::Refused(cause) => NotNow::Refused(cause),
+        error => NotNow::Later(error.to_string()),
     })?;
     match vet::vet(&client, &config.scope, identity).await.map_err(later)? {
-        Verdict::Same => Ok(client),
+        Verdict::Same => {
+            if let Some(sasl) = config.credentials.sasl()
+                && whoami::asks_for_proof(config).await == Some(false)
+            {
+                notify(Notice::Nobody(sasl.is_nobody()));
+            }
+            Ok(client)
+        }
         Verdict::Rebuilt { path, recorded, found } => {
             Err(NotNow::Never(SourceError::Rebuilt { ensemble: ensemble(), path, recorded, found }))
         }
@@ -261,27 +346,22 @@ async fn connect_vetted(config: &WatchConfig, identity: &Identity) -> Result<zkc
     }
 }
 
-/// Whether at least one server takes connections; else why each of them does not.
-async fn reachable(servers: &[String]) -> Result<(), String> {
-    let tries = servers.iter().map(|server| async move {
-        let connecting = tokio::net::TcpStream::connect(server.as_str());
-        match tokio::time::timeout(REACH_TIMEOUT, connecting).await {
-            Ok(Ok(_stream)) => Ok(()),
-            Ok(Err(error)) => Err(format!("{server}: {error}")),
-            Err(_) => Err(format!("{server}: no answer within {} s", REACH_TIMEOUT.as_secs())),
+/// What to do where a server does not let us in.
+fn refused(config: &WatchConfig) -> String {
+    match (config.credentials.sasl(), config.auth.is_empty()) {
+        (Some(sasl), _) => sasl.refused(),
+        (None, false) => "check the scheme and the credential of this ensemble's auth".to_owned(),
+        (None, true) => {
+            "the server lets in nobody without credentials: give sasl_user and its password, or what else it wants"
+                .to_owned()
         }
-    });
-    let tries = futures::future::join_all(tries).await;
-    if tries.iter().any(Result::is_ok) {
-        return Ok(());
     }
-    Err(tries.into_iter().filter_map(Result::err).collect::<Vec<_>>().join(", "))
 }
 
 /// Whether every server is behind what was recorded. One that cannot be asked may not be.
 async fn all_behind(config: &WatchConfig, identity: &Identity) -> bool {
     for server in &config.servers {
-        let Ok(client) = connect(config, std::slice::from_ref(server)).await else { return false };
+        let Ok(client) = open(config, server).await else { return false };
         if !matches!(vet::vet(&client, &config.scope, identity).await, Ok(Verdict::Behind { .. })) {
             return false;
         }
@@ -289,13 +369,43 @@ async fn all_behind(config: &WatchConfig, identity: &Identity) -> bool {
     true
 }
 
-/// Opens a session. Fails after about the session timeout where no server answers.
-pub async fn connect(config: &WatchConfig, servers: &[String]) -> Result<zkc::Client, zkc::Error> {
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Authentication failed; says what to do.
+    #[error("authentication failed: {0}")]
+    Refused(String),
+    #[error("{0}")]
+    Explained(String),
+    #[error("{error} within {timeout:?}: is the address right, is a quorum up, does a firewall stand between?")]
+    Client { error: zkc::Error, timeout: Duration },
+}
+
+/// Opens a session with any of the servers. Fails after about the session timeout where none lets us in, and says why as
+/// soon as that can be found out.
+pub async fn connect(config: &WatchConfig) -> Result<zkc::Client, ConnectError> {
+    let servers = config.servers.join(",");
+    let mut connecting = std::pin::pin!(open(config, &servers));
+    let connected = match tokio::time::timeout(EXPLAIN_AFTER, &mut connecting).await {
+        Ok(connected) => connected,
+        Err(_) => match knock::explain(config).await {
+            Some(cause) => return Err(ConnectError::Explained(cause)),
+            None => connecting.await,
+        },
+    };
+    connected.map_err(|error| match error {
+        zkc::Error::AuthFailed => ConnectError::Refused(refused(config)),
+        error => ConnectError::Client { error, timeout: config.session_timeout },
+    })
+}
+
+/// Opens a session with one of these servers.
+async fn open(config: &WatchConfig, servers: &str) -> Result<zkc::Client, zkc::Error> {
     let mut connector = zkc::Client::connector().with_session_timeout(config.session_timeout);
     for (scheme, credential) in &config.auth {
         connector = connector.with_auth(scheme, credential);
     }
-    connector.connect(&servers.join(",")).await
+    config.credentials.connect(connector, servers).await
 }
 
 /// A random part of a duration: between half of it and all of it.

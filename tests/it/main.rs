@@ -23,6 +23,7 @@ mod queries;
 mod readers;
 mod reading;
 mod reconnect;
+mod secured;
 mod security;
 mod servers;
 mod slt;

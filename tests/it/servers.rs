@@ -76,6 +76,8 @@ pub struct Settings {
     pub container_check: Duration,
     /// More lines for zoo.cfg.
     pub extra: Vec<String>,
+    /// More options of the Java machine.
+    pub jvm: Vec<String>,
 }
 
 impl Settings {
@@ -88,6 +90,7 @@ impl Settings {
             clock_offset_seconds: 0,
             container_check: Duration::from_secs(24 * 3_600),
             extra: Vec::new(),
+            jvm: Vec::new(),
         }
     }
 }
@@ -279,6 +282,7 @@ impl Ensemble {
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
             "-Dorg.slf4j.simpleLogger.showDateTime=true",
         ]);
+        command.args(&self.settings.jvm);
         command.arg(format!("-Dznode.container.checkIntervalMs={}", self.settings.container_check.as_millis()));
         command.arg("-cp").arg(jars.join("*")).arg("org.apache.zookeeper.server.quorum.QuorumPeerMain");
         command.arg(self.folder.path().join(format!("{index}.cfg")));

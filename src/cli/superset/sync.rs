@@ -25,7 +25,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use self::api::{Api, Login};
 use self::plan::{Action, Scope, Step, plan};
 use self::source::Source;
-use crate::config::{AgentFlags, Config, EnsembleConfig, EnsembleSpec, Environment, HumanDuration, Scoped, Secret};
+use crate::config::{
+    AgentFlags, Config, CredentialFlags, EnsembleConfig, EnsembleSpec, Environment, HumanDuration, Scoped, Secret,
+};
 
 /// Keep Superset's database connections as znodes define them
 ///
@@ -73,6 +75,9 @@ pub struct SyncArgs {
     /// Environment variable that holds them, instead of a file
     #[arg(long, value_name = "VARIABLE", conflicts_with = "auth_file")]
     auth_env: Option<String>,
+
+    #[command(flatten)]
+    credentials: CredentialFlags,
 
     /// Superset's address
     #[arg(long, value_name = "URL", env = "ZKTRAIL_SUPERSET_URL")]
@@ -296,12 +301,13 @@ impl SyncArgs {
             Some(path) => Some(path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?.to_owned()),
             None => None,
         };
-        let flags = AgentFlags {
+        let mut flags = AgentFlags {
             ensemble: vec![self.ensemble.clone()],
             auth_file: path.into_iter().map(|value| Scoped { name: None, value }).collect(),
             auth_env: self.auth_env.iter().map(|value| Scoped { name: None, value: value.clone() }).collect(),
             ..AgentFlags::default()
         };
+        self.credentials.put(&mut flags);
         let config = Config::load(None, flags, &Environment::of_process())?;
         config.ensembles.into_iter().next().context("--ensemble names none")
     }

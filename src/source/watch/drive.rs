@@ -39,6 +39,8 @@ pub(super) enum SessionEnd {
     Stopped,
     /// Expired, or closed by the client crate: the next one is a new session.
     Lost,
+    /// At a reconnect the server took our credentials no more.
+    Refused,
 }
 
 enum Slot {
@@ -265,7 +267,7 @@ impl<'a> Driver<'a> {
                     SessionState::ConnectedReadOnly => {}
                     SessionState::AuthFailed => {
                         self.disconnected(Ended::AuthFailed);
-                        return Err(SourceError::AuthFailed { ensemble: self.config.ensemble.clone() });
+                        return Ok(Some(SessionEnd::Refused));
                     }
                     SessionState::Expired | SessionState::Closed => {
                         self.disconnected(Ended::SessionExpired);

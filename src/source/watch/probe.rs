@@ -2,12 +2,13 @@
 
 use zookeeper_client as zkc;
 
-use super::{WatchConfig, connect, reachable};
+use super::knock::{self, Kind};
+use super::{ConnectError, WatchConfig, connect, refused, whoami};
 
 /// One thing that was tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probed {
-    pub what: &'static str,
+    pub what: String,
     /// What was seen, or what is wrong and what to do.
     pub result: Result<String, String>,
 }
@@ -15,45 +16,48 @@ pub struct Probed {
 /// Connects as the agent would and tries each ability. Stops at the first thing without which the rest cannot be tried.
 pub async fn probe(config: &WatchConfig) -> Vec<Probed> {
     let mut probed = Vec::new();
-    let mut tell = |what, result: Result<String, String>| {
+    let mut tell = |what: &str, result: Result<String, String>| {
         let ok = result.is_ok();
-        probed.push(Probed { what, result });
+        probed.push(Probed { what: what.to_owned(), result });
         ok
     };
-    if let Err(causes) = reachable(&config.servers).await {
-        tell(
-            "session",
-            Err(format!("no server takes connections ({causes}): is the address right, is a firewall between?")),
-        );
+    match config.credentials.tls() {
+        Some(tls) => {
+            for server in &config.servers {
+                match knock::look(server, tls).await {
+                    Ok(seen) => tell(&format!("{server} TLS"), Ok(seen)),
+                    // One that is down for a while is nothing that is wrong.
+                    Err(cause) if cause.kind == Kind::Unreachable => false,
+                    Err(cause) => tell(&format!("{server} TLS"), Err(cause.text)),
+                };
+            }
+        }
+        None => {
+            tell("TLS", Ok("not asked for: whoever is on the way reads along".to_owned()));
+        }
+    }
+    if let Err(causes) = knock::reachable(config).await {
+        let advice = match config.credentials.tls() {
+            Some(_) => format!("no server can be used ({causes})"),
+            None => format!("no server takes connections ({causes}): is the address right, is a firewall between?"),
+        };
+        tell("session", Err(advice));
         return probed;
     }
-    let client = match connect(config, &config.servers).await {
+    let client = match connect(config).await {
         Ok(client) => client,
-        Err(zkc::Error::AuthFailed) => {
-            tell("authentication", Err("refused: check the scheme and the credential".to_owned()));
+        Err(ConnectError::Refused(cause)) => {
+            tell("authentication", Err(format!("refused: {cause}")));
             return probed;
         }
         Err(error) => {
-            let what = format!(
-                "{error} within {:?}: is the address right, is a quorum up, does a firewall stand between?",
-                config.session_timeout
-            );
-            tell("session", Err(what));
+            tell("session", Err(error.to_string()));
             return probed;
         }
     };
     tell("session", Ok(format!("{:#x}, timeout {:?}", client.session_id().0, client.session_timeout())));
-    if !config.auth.is_empty() {
-        let schemes: Vec<&str> = config.auth.iter().map(|(scheme, _)| scheme.as_str()).collect();
-        // The server answers an authentication only by closing the session; the next answer shows that it did not.
-        let result = match client.check_stat(&config.scope).await {
-            Err(zkc::Error::AuthFailed) => Err("refused: check the scheme and the credential".to_owned()),
-            // A digest is never refused: a wrong password only opens nothing.
-            _ => Ok(format!("sent ({}); whether it opens anything only reads can tell", schemes.join(", "))),
-        };
-        if !tell("authentication", result) {
-            return probed;
-        }
+    if !tell("authentication", authentication(config, &client).await) {
+        return probed;
     }
     let scope = match client.check_stat(&config.scope).await {
         Ok(Some(stat)) => Ok(format!("{} exists, {} children", config.scope, stat.num_children)),
@@ -85,4 +89,35 @@ pub async fn probe(config: &WatchConfig) -> Vec<Probed> {
     };
     tell("multi-read", multi);
     probed
+}
+
+/// Who we are to the servers, as far as they tell.
+async fn authentication(config: &WatchConfig, client: &zkc::Client) -> Result<String, String> {
+    // The server answers an authentication only by closing the session; the next answer shows that it did not.
+    if let Err(zkc::Error::AuthFailed) = client.check_stat(&config.scope).await {
+        return Err(format!("refused: {}", refused(config)));
+    }
+    let mut known = Vec::new();
+    if let Some(sasl) = config.credentials.sasl() {
+        if whoami::asks_for_proof(config).await == Some(false) {
+            return Err(sasl.is_nobody());
+        }
+        known.push(sasl.who());
+    }
+    let subject = config.credentials.tls().and_then(|tls| tls.subject());
+    if let Some(subject) = subject {
+        match whoami::identities(config).await {
+            Some(identities) if !identities.is_empty() => known.extend(identities),
+            _ => known.push(format!("the certificate of {subject} is shown; what it opens only reads can tell")),
+        }
+    }
+    if !config.auth.is_empty() {
+        let schemes: Vec<&str> = config.auth.iter().map(|(scheme, _)| scheme.as_str()).collect();
+        // A digest is never refused: a wrong password only opens nothing.
+        known.push(format!("sent ({}); whether it opens anything only reads can tell", schemes.join(", ")));
+    }
+    if known.is_empty() {
+        return Ok("none: nobody in particular".to_owned());
+    }
+    Ok(known.join("; "))
 }

@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-
+use super::credentials::Credentials;
+use super::knock;
 use crate::zk::Zxid;
-
-const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
 /// What one server says of itself. Every field is absent where it said nothing that we understand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,25 +14,17 @@ pub struct Srvr {
     pub zxid: Option<Zxid>,
 }
 
-/// Asks one server (`host:port`), within the time given.
+/// Asks one server (`host:port`), over TLS where the credentials say so, within the time given.
 ///
 /// # Errors
 /// Says why there is no answer: not reachable, in time, or the word is not on its whitelist.
-pub async fn ask(server: &str, timeout: Duration) -> Result<Srvr, String> {
-    let asked = async {
-        let mut stream = TcpStream::connect(server).await?;
-        stream.write_all(b"srvr").await?;
-        let mut text = Vec::new();
-        stream.take(ANSWER_BYTES_MAX).read_to_end(&mut text).await?;
-        Ok::<_, std::io::Error>(String::from_utf8_lossy(&text).into_owned())
-    };
-    match tokio::time::timeout(timeout, asked).await {
+pub async fn ask(server: &str, credentials: &Credentials, timeout: Duration) -> Result<Srvr, String> {
+    match tokio::time::timeout(timeout, knock::ask(server, credentials.tls(), "srvr")).await {
         Err(_) => Err(format!("no answer within {} ms", timeout.as_millis())),
-        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Err(cause)) => Err(cause.text),
         Ok(Ok(text)) if text.contains("not in the whitelist") => {
             Err("srvr is not in the server's 4lw.commands.whitelist".to_owned())
         }
-        Ok(Ok(text)) if text.trim().is_empty() => Err("it closed the connection without an answer".to_owned()),
         Ok(Ok(text)) => Ok(parse(&text)),
     }
 }

@@ -32,23 +32,9 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) async fn open(ensemble: &EnsembleConfig, root: &str) -> anyhow::Result<Self> {
-        let config = watch_config(ensemble);
-        let client = match connect(&config, &config.servers).await {
-            Ok(client) => client,
-            Err(zkc::Error::AuthFailed) => {
-                bail!("{}: authentication failed: check the scheme and the credential", ensemble.name)
-            }
-            Err(error) => {
-                return Err(error).with_context(|| {
-                    format!(
-                        "{}: no session with {} within {:?}",
-                        ensemble.name,
-                        ensemble.connect_string(),
-                        config.session_timeout
-                    )
-                });
-            }
-        };
+        let config = watch_config(ensemble)?;
+        let no_session = || format!("{}: no session with {}", ensemble.name, ensemble.connect_string());
+        let client = connect(&config).await.with_context(no_session)?;
         Ok(Self { client, root: root.to_owned() })
     }
 
