@@ -36,11 +36,14 @@ pub struct Gap {
     pub to_time: Option<Micros>,
     pub from_zxid: i64,
     pub to_zxid: Option<i64>,
-    /// How the interval before it ended; `crashed` where it did not live to say.
+    /// How the interval before it ended; `crashed` where it did not live to say, [`UNOBSERVED`] where there was none.
     pub reason: String,
     /// Changes that are proved to have been lost in it.
     pub missed_at_least: i64,
 }
+
+/// Between what a log tells and the first look of the live source: no scan compared with what was before.
+pub(crate) const UNOBSERVED: &str = "unobserved";
 
 /// One row of `coverage`, or an interval that is open now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -247,7 +250,7 @@ fn before_live(scope: &str, covering: &[&Interval], source: &str) -> Vec<Gap> {
         let own = |interval: &&&Interval| interval.is_lossless() && interval.incarnation == live.incarnation;
         let first = covering.iter().filter(own).min_by_key(|interval| interval.from_zxid);
         if let Some(first) = first.filter(|first| first.to_zxid < live.from_zxid) {
-            gaps.push(between(scope, first, Some(live)));
+            gaps.push(Gap { reason: UNOBSERVED.to_owned(), ..between(scope, first, Some(live)) });
         }
     }
     gaps

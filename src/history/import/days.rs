@@ -31,6 +31,8 @@ pub(super) enum Fix {
     /// It is this change, an index into the chunk.
     Completed(usize),
     Replaced,
+    /// It is of this transaction, of which nothing more is known.
+    Placed(i64),
     /// It lies after this position.
     Raised(i64),
 }
@@ -152,6 +154,7 @@ impl Touched {
                         complete(&mut row, by);
                     }
                     Some(Fix::Raised(position)) => row.position = Zxid(*position),
+                    Some(Fix::Placed(zxid)) => (row.zxid, row.position) = (Some(Zxid(*zxid)), Zxid(*zxid)),
                     Some(Fix::Replaced) | None => {
                         replaced.push(seq);
                         continue;

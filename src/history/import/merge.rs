@@ -18,7 +18,7 @@ pub(super) struct Stretch {
     pub(super) parts: Vec<Arc<Part>>,
     low: i64,
     to: i64,
-    unplaced_from: i64,
+    unplaced_after: Option<i64>,
 }
 
 impl Stretch {
@@ -32,9 +32,9 @@ impl Importer {
     pub(super) fn window(&self, low: i64, to: i64) -> Result<Stretch, HistoryError> {
         let view = self.history.state.view();
         let incarnation = self.settings.incarnation;
-        let mut unplaced_from = low.saturating_add(1);
+        let mut unplaced_after = None;
         if self.reached.is_none() {
-            // A row without a zxid lies behind its position: go back to the last one that was surely before the stream.
+            // What was recorded before the last row that was heard live before the stream happened before it, too.
             let heard = &self.heard;
             let live = |row: super::super::replay::rows::Row<'_>| match row.zxid() {
                 Some(zxid) if row.is_lossless() => row.observed_at().is_some_and(|at| heard.is_live(zxid, at)),
@@ -42,11 +42,10 @@ impl Importer {
                 None => false,
             };
             let before = greatest(&view, incarnation, Some(Key::after(low)), live)?;
-            unplaced_from = before.map_or(i64::MIN, |key| key.position);
+            unplaced_after = Some(before.map_or(i64::MIN, |key| key.seq));
         }
-        let from = unplaced_from.min(low.saturating_add(1));
-        let parts = recorded::window(&view, from, to, incarnation)?;
-        Ok(Stretch { parts, low, to, unplaced_from })
+        let parts = recorded::window(&view, (low, to), unplaced_after, incarnation)?;
+        Ok(Stretch { parts, low, to, unplaced_after })
     }
 
     /// Finds the twins of a chunk and writes what is new or knows more.
@@ -57,7 +56,7 @@ impl Importer {
             scope: &scope,
             low: stretch.low,
             to: stretch.to,
-            unplaced_from: stretch.unplaced_from,
+            unplaced_after: stretch.unplaced_after,
         };
         let mut window = recorded::read(&stretch.parts, wanted, &self.heard)?;
         let mut rows = std::mem::take(&mut self.carried);
@@ -117,7 +116,7 @@ impl Importer {
         let mut plans: BTreeMap<_, DayPlan> = BTreeMap::new();
         for row in carried {
             // The stream has all changes from its begin on, and this is none of them.
-            if row.position >= begin && row.position < to {
+            if row.position > begin && row.position < to {
                 plans.entry(row.day).or_default().fixes.insert(row.seq, Fix::Raised(to));
             } else {
                 self.summary.unplaced += 1;
@@ -163,7 +162,7 @@ fn meet(changes: &[Change], mut rows: Vec<Recorded>, reach: Reach) -> Result<Met
         let own = &order[begin..at];
         let truth: Vec<&Change> = own.iter().map(|row| &changes[*row as usize]).collect();
         for (row, fate) in rows.iter().zip(fates(&truth, rows, reach)?) {
-            met.add(row, fate, own);
+            met.add(row, fate, own, reach);
         }
     }
     let days: BTreeSet<_> = met.fixes.keys().collect();
@@ -175,7 +174,7 @@ fn meet(changes: &[Change], mut rows: Vec<Recorded>, reach: Reach) -> Result<Met
 
 impl Met {
     /// `own` are the path's changes: indices into the chunk's.
-    fn add(&mut self, row: &Recorded, fate: Fate, own: &[u32]) {
+    fn add(&mut self, row: &Recorded, fate: Fate, own: &[u32], reach: Reach) {
         let mut fix = |fix: Fix| {
             self.fixes.entry(row.day).or_default().insert(row.seq, fix);
         };
@@ -199,6 +198,10 @@ impl Met {
             Fate::Replaced => {
                 fix(Fix::Replaced);
                 self.replaced += 1;
+            }
+            Fate::AtBegin => {
+                fix(Fix::Placed(reach.begin));
+                self.completed += 1;
             }
             Fate::Carried => self.carried.push(row.clone()),
             Fate::Kept => {}

@@ -128,7 +128,7 @@ fn read_theirs(
         }
         rows.push(Theirs { day, seq, change, bound: None });
     };
-    for part in recorded::window(other, low.saturating_add(1), to, incarnation)? {
+    for part in recorded::window(other, (low, to), None, incarnation)? {
         for batch in read(&part)? {
             for (seq, change) in decode::changes(&batch?, &part.path())? {
                 add(part.day, seq, change);
@@ -165,8 +165,8 @@ impl Importer {
         let place = |row: &Theirs| (row.change.position, row.change.zxid.is_none(), row.change.ordinal, row.seq);
         theirs.sort_by_key(place);
 
-        let parts = recorded::window(&self.history.state.view(), low.saturating_add(1), to, incarnation)?;
-        let wanted = Wanted { incarnation, scope: "/", low, to, unplaced_from: low.saturating_add(1) };
+        let parts = recorded::window(&self.history.state.view(), (low, to), None, incarnation)?;
+        let wanted = Wanted { incarnation, scope: "/", low, to, unplaced_after: None };
         let mut window = recorded::read(&parts, wanted, &self.heard)?;
         let mut mine = std::mem::take(&mut self.carried);
         mine.append(&mut window.rows);

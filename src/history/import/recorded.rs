@@ -48,8 +48,8 @@ pub(super) struct Wanted<'a> {
     pub(super) low: i64,
     /// … and up to this.
     pub(super) to: i64,
-    /// Rows without one from this position on.
-    pub(super) unplaced_from: i64,
+    /// Rows without one at such positions; for the first stretch all before them, too, that were recorded after this seq.
+    pub(super) unplaced_after: Option<i64>,
 }
 
 impl Wanted<'_> {
@@ -57,7 +57,9 @@ impl Wanted<'_> {
         let position = row.position();
         let inside = match row.zxid() {
             Some(zxid) => self.low < zxid && zxid <= self.to,
-            None => self.unplaced_from <= position && position <= self.to,
+            None => {
+                position <= self.to && (position > self.low || self.unplaced_after.is_some_and(|seq| row.seq() > seq))
+            }
         };
         inside && row.incarnation() == self.incarnation
     }
@@ -69,14 +71,22 @@ pub(super) struct Window {
     live: Vec<(i64, i64)>,
 }
 
-/// The parts that may hold rows at positions from `from` to `to`, by their statistics.
-pub(super) fn window(view: &View, from: i64, to: i64, incarnation: i32) -> Result<Vec<Arc<Part>>, HistoryError> {
+/// The parts that may hold rows at positions after `low`, up to `to`, or before them but after a seq; by their statistics.
+pub(super) fn window(
+    view: &View,
+    (low, to): (i64, i64),
+    after_seq: Option<i64>,
+    incarnation: i32,
+) -> Result<Vec<Arc<Part>>, HistoryError> {
     let own = i64::from(incarnation);
     let mut parts = Vec::new();
     for part in view.changes.parts.iter() {
         let inside =
             |bounds: Option<(i64, i64)>, low: i64, high: i64| bounds.is_none_or(|(min, max)| max >= low && min <= high);
-        if inside(part_numbers(part, "position")?, from, to) && inside(part_numbers(part, "incarnation")?, own, own) {
+        let positions = part_numbers(part, "position")?;
+        let here = inside(positions, low.saturating_add(1), to);
+        let before = after_seq.is_some_and(|seq| part.range.last > seq) && inside(positions, i64::MIN, to);
+        if (here || before) && inside(part_numbers(part, "incarnation")?, own, own) {
             parts.push(part.clone());
         }
     }
@@ -88,7 +98,7 @@ const NEEDS: Needs = Needs { time: true, stat: true, acl: false, data: false };
 /// Reads the rows of a stretch.
 pub(super) fn read(parts: &[Arc<Part>], wanted: Wanted<'_>, heard: &Heard) -> Result<Window, HistoryError> {
     let mut window = Window { rows: Vec::new(), live: Vec::new() };
-    let low = wanted.low.min(wanted.unplaced_from);
+    let low = if wanted.unplaced_after.is_some() { i64::MIN } else { wanted.low };
     for part in parts {
         let keep = |(min, max): (i64, i64)| max >= low && min <= wanted.to;
         scan_part(

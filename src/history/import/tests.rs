@@ -6,7 +6,7 @@ use super::*;
 use crate::history::disk::Disk;
 use crate::history::gaps::gaps;
 use crate::history::layout::{Day, Table};
-use crate::history::recorder::tests::rig::{CLUSTER, NOON, Rig, Running};
+use crate::history::recorder::tests::rig::{CLUSTER, NOON, Rig};
 use crate::history::replay::{At, PathFilter, ReplayOptions, replay};
 use crate::history::rows::SightingEvent;
 use crate::history::snapshots::SnapshotRow;

@@ -16,6 +16,8 @@ pub(super) enum Fate {
     Completed(usize),
     /// No change of the log is it: it goes.
     Replaced,
+    /// It can only be of the transaction that the log begins behind.
+    AtBegin,
     /// A later transaction may be it.
     Carried,
     /// It may lie outside of what the log has.
@@ -145,7 +147,8 @@ fn unmatched(row: &Recorded, reach: Reach) -> Result<Fate, ImportError> {
         return Err(ImportError::Contradiction { path: row.path.to_string(), zxid: Zxid(zxid), what });
     }
     Ok(match row.bound {
-        Some(bound) if bound <= reach.to && row.position >= reach.begin => Fate::Replaced,
+        Some(bound) if bound <= reach.to && row.position > reach.begin => Fate::Replaced,
+        Some(bound) if bound <= reach.to && row.position == reach.begin => Fate::AtBegin,
         Some(bound) if bound <= reach.to => Fate::Kept,
         _ => Fate::Carried,
     })

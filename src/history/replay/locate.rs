@@ -351,6 +351,18 @@ pub(crate) fn greatest(
     Ok(found)
 }
 
+/// Whether a log tells everything from the snapshot up to the moment.
+fn is_told(located: &Located, intervals: &[Interval]) -> bool {
+    let told = || told_up_to(intervals, located.incarnation, located.snapshot.position);
+    located.snapshot.placed
+        && match located.asked {
+            Asked::Now => false,
+            Asked::Position => located.position <= told(),
+            // What came next says that the moment is not beyond what the log has.
+            Asked::Time { .. } => located.until.is_some_and(|until| until.position <= told()),
+        }
+}
+
 /// The paths whose place straddles the moment: on record is only that a change of theirs happened somewhere around it.
 ///
 /// A row without a zxid lies after its position, and before the next zxid that was heard live after it; for a row that a
@@ -367,6 +379,9 @@ pub(crate) fn uncertain(
         return Ok(HashSet::new());
     }
     let intervals = intervals(view)?;
+    if is_told(located, &intervals) {
+        return Ok(HashSet::new());
+    }
     let mut paths = missed::paths(view, located, &intervals, filter)?;
     let (incarnation, position, until) = (located.incarnation, located.position, located.until);
     let known = greatest(view, incarnation, until, |row| row.zxid().is_some())?.map_or(i64::MIN, |key| key.position);

@@ -1,7 +1,7 @@
 use super::lives;
 use super::report::{Findings, HoleKind, Place, Progress, in_gap};
 use crate::history::error::HistoryError;
-use crate::history::gaps::{Gap, Interval, is_within};
+use crate::history::gaps::{Gap, Interval, UNOBSERVED, is_within};
 use crate::history::replay::PathFilter;
 use crate::history::replay::fold::Znode;
 use crate::history::replay::folder::{Folder, Plan};
@@ -146,7 +146,7 @@ impl Pair<'_> {
                 && is_within(path, &gap.path)
                 && gap.from_zxid < to
                 && gap.to_zxid.is_none_or(|end| match (gap.reason.as_str(), self.to.placed) {
-                    ("unreadable", _) => end >= from,
+                    ("unreadable" | UNOBSERVED, _) => end >= from,
                     // No rescan told what the gap did: the log begins at its end.
                     (_, true) => end >= to,
                     (_, false) => end > to,

@@ -160,8 +160,9 @@ fn a_row_that_never_was_is_replaced_and_a_lost_one_is_noticed() {
     let phantom = unplaced(&truth(12, 0, ChangeKind::Deleted, "/b"), 11);
     let watch = [watched(&story[0]), watched(&story[1]), phantom, watched(&story[3])];
     record(&rig, &watch, (9, 13));
-    let summary = import(&rig, &story, (9, 16));
-    assert_eq!((summary.replaced, summary.completed, summary.new), (1, 3, 4));
+    let summary = import(&rig, &story, (9, 13));
+    assert_eq!((summary.replaced, summary.completed, summary.new), (1, 3, 1));
+    import(&rig, &story, (13, 16));
     let view = rig.view().unwrap();
     assert_eq!(told(&view).iter().map(known).collect::<Vec<_>>(), story[..7].iter().map(known).collect::<Vec<_>>());
     assert!(!rows(&view).contains_key(&3));
@@ -169,7 +170,8 @@ fn a_row_that_never_was_is_replaced_and_a_lost_one_is_noticed() {
 
     let without = |view: &View| {
         let mut view = view.clone();
-        view.changes.parts = view.changes.parts.iter().skip(1).cloned().collect();
+        let middle = view.changes.parts.iter().filter(|part| part.range.first != 5);
+        view.changes.parts = middle.cloned().collect();
         verify(&view, |_| ()).unwrap()
     };
     assert!(!without(&view).is_clean());
