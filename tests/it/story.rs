@@ -12,7 +12,8 @@ use zktrail::history::coverage::Aspect;
 use zktrail::history::disk::Disk;
 use zktrail::history::snapshots::{SPILL_BYTES_MAX, SnapshotRow, ValueSpill, write_snapshot};
 use zktrail::history::{
-    CoverageEntry, Entry, History, Layout, RecorderHandle, Settings, Sighting, SightingEvent, SnapshotRequest, State,
+    CoverageEntry, Entry, History, Layout, RecorderHandle, Settings, Sighting, SightingEvent, SightingSource,
+    SnapshotRequest, State,
 };
 use zktrail::query::{Engine, Limits};
 use zktrail::serve::http::{AppState, Hosts, SnapshotRefused, bind, router, serve};
@@ -309,7 +310,7 @@ fn sighting(session_id: i64, event: SightingEvent, at: &str) -> Sighting {
         zxid: None,
         timeout_ms: Some(30_000),
         address: (session_id == S1).then(|| "10.0.0.1:40001".into()),
-        source: Source::Watch,
+        source: if session_id == S1 { SightingSource::Cons } else { Source::Watch.into() },
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) type Run = Box<dyn Iterator<Item = Result<RecordBatch, HistoryError>>
 pub(super) enum Order {
     /// Of a part of changes: (path, position, ordinal, seq).
     Changes,
-    /// Of a part of coverage or sessions.
+    /// Of a part of coverage, sessions or audit.
     Seq,
 }
 
