@@ -19,6 +19,7 @@ mod observing;
 mod pipeline;
 mod recorded;
 mod restore;
+mod sampling;
 #[cfg(test)]
 mod simulation;
 mod states;
@@ -49,6 +50,7 @@ use crate::query::{Engine, ErrorKind, Limits, Observer, QueryEvent};
 use crate::serve::http::{self, AppState, Credentials, DoorListener, Hosts, Readiness, SnapshotRefused};
 use crate::serve::pg::{self, ConnectionEvent, PgState};
 
+pub use self::sampling::Target;
 pub use self::supervisor::watch_config;
 
 /// Requests to a pipeline that may wait.

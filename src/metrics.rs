@@ -16,7 +16,8 @@ use prometheus::{
 };
 
 pub use cluster::{
-    Ability, ClusterMetrics, ClusterSeries, QueueMetrics, ReadKind, ReadResult, SessionState, SubtreeMetrics,
+    Ability, ClusterMetrics, ClusterSeries, QueueMetrics, ReadKind, ReadResult, SampleOutcome, SessionState,
+    SubtreeMetrics,
     TableMetrics,
 };
 pub use names::{ALL, Def};

@@ -73,6 +73,11 @@ pub enum Notice {
         again_in: Duration,
     },
     Session(SessionState),
+    /// A session of our own has begun.
+    SessionOpened {
+        session: SessionId,
+        timeout: Duration,
+    },
     /// The server took the persistent recursive watch.
     Armed,
     /// Whether this server tells zxids in its events (3.9 and later do).
@@ -199,6 +204,8 @@ pub async fn run(config: WatchConfig, first: ScanReason, mut ports: Ports) -> Re
             }
         };
         failures = 0;
+        let (session, timeout) = (SessionId(client.session_id().0), client.session_timeout());
+        (ports.notify)(Notice::SessionOpened { session, timeout });
         let notify = ports.notify.clone();
         let mut driver = Driver::new(
             &config,
