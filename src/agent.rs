@@ -13,6 +13,7 @@
 pub mod control;
 mod entrance;
 mod hash_key;
+pub mod import_audit;
 mod lag;
 mod notices;
 mod observing;

@@ -47,7 +47,7 @@ pub(super) const CATALOG: &str = "zktrail";
 pub(super) const SCHEMA: &str = "public";
 
 /// The tables, as SHOW TABLES lists them.
-pub const NAMES: [&str; 6] = ["changes", "znodes", "snapshots", "coverage", "gaps", "sessions"];
+pub const NAMES: [&str; 7] = ["changes", "znodes", "snapshots", "coverage", "gaps", "sessions", "audit"];
 
 /// The table functions.
 pub const FUNCTIONS: [&str; 2] = ["znodes_at", "tree_diff"];
@@ -105,7 +105,11 @@ impl SchemaProvider for Tables {
             "coverage" => self.parts(Table::Coverage),
             "znodes" => self.znodes(),
             "gaps" => withheld::as_shown(self.values, Arc::new(GapsTable::new(self.views.clone()))),
-            "sessions" => sessions::view(&self.base, self.parts(Table::Sessions), self.znodes()).await?,
+            "audit" => self.parts(Table::Audit),
+            "sessions" => {
+                let (sightings, audit) = (self.parts(Table::Sessions), self.parts(Table::Audit));
+                sessions::view(&self.base, sightings, audit, self.znodes()).await?
+            }
             _ => return Ok(None),
         };
         zone::shown_in(self.zone.as_deref(), name, table).map(Some)

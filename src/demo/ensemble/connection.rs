@@ -52,7 +52,7 @@ pub(super) async fn serve(shared: Arc<Shared>, server: usize, mut stream: TcpStr
     let Ok(_) = stream.read_exact(&mut head).await else { return };
     if words::is_word(head) {
         let about =
-            words::About { version: version(&shared), mode: shared.broken.mode(server, shared.options.servers) };
+            words::About { server, version: version(&shared), mode: shared.broken.mode(server, shared.options.servers) };
         let text = shared.machine(|machine| words::answer(&head, machine, &about));
         let _ = stream.write_all(text.as_bytes()).await;
         let _ = stream.shutdown().await;
