@@ -18,8 +18,8 @@ use crate::metrics::{ClusterMetrics, SampleOutcome};
 use crate::source::connections::{self, AskError, Connections};
 use crate::zk::{Micros, SessionId, Source};
 
-/// A list of many thousand connections takes a server a moment.
-pub const TIMEOUT: Duration = Duration::from_secs(10);
+/// A list of many thousand connections takes a server a moment; the agent waits no longer for it when it stops.
+pub const TIMEOUT: Duration = Duration::from_secs(5);
 /// Sessions of our own that wait to be recorded.
 pub const OWN_SESSIONS_MAX: usize = 64;
 

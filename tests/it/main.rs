@@ -28,4 +28,5 @@ mod slt;
 mod story;
 mod superset;
 mod tail;
+mod who;
 mod workload;
