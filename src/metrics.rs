@@ -17,8 +17,7 @@ use prometheus::{
 
 pub use cluster::{
     Ability, ClusterMetrics, ClusterSeries, QueueMetrics, ReadKind, ReadResult, SampleOutcome, SessionState,
-    SubtreeMetrics,
-    TableMetrics,
+    SubtreeMetrics, TableMetrics,
 };
 pub use names::{ALL, Def};
 pub use subtrees::{OTHER, Subtrees};

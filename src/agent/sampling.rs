@@ -171,7 +171,11 @@ impl Told {
             (_, None) => tracing::info!(cluster, server, "tells who is connected again"),
             (_, Some(error)) => {
                 let remedy = error.remedy().map(|remedy| format!(": {remedy}")).unwrap_or_default();
-                tracing::warn!(cluster, server, "does not tell who is connected, so its sessions have no address: {error}{remedy}");
+                tracing::warn!(
+                    cluster,
+                    server,
+                    "does not tell who is connected, so its sessions have no address: {error}{remedy}"
+                );
             }
         }
     }

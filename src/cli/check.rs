@@ -75,7 +75,10 @@ pub(super) fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
                 }
                 Err(error) => {
                     let remedy = error.remedy().map(|remedy| format!("; {remedy}")).unwrap_or_default();
-                    report.note(&what, &format!("connections: {error} (not needed; its sessions will have no address){remedy}"));
+                    report.note(
+                        &what,
+                        &format!("connections: {error} (not needed; its sessions will have no address){remedy}"),
+                    );
                 }
             }
         }

@@ -23,7 +23,9 @@ pub enum ConfigError {
     NoAuthVariable { ensemble: String, variable: String },
     #[error("ensemble {ensemble:?}: line {line} of {origin} is not scheme:credential, for example digest:bob:password")]
     BadAuth { ensemble: String, origin: String, line: usize },
-    #[error("ensemble {ensemble:?}: admin_url: {reason}. Write http://HOST:PORT for each server, or http://{{host}}:8080")]
+    #[error(
+        "ensemble {ensemble:?}: admin_url: {reason}. Write http://HOST:PORT for each server, or http://{{host}}:8080"
+    )]
     AdminUrl { ensemble: String, reason: String },
     #[error("{key} is {value}, but must be {bounds}")]
     OutOfBounds { key: &'static str, value: String, bounds: &'static str },

@@ -165,9 +165,7 @@ fn ensemble(
         None => Some(ACL_SWEEP),
     };
     let session_sample = match pick(levels, name, |l| &l.session_sample) {
-        Some(every) => {
-            every.on().map(|v| within("session_sample", v.0, 5, 86_400, "5s to 1d, or off")).transpose()?
-        }
+        Some(every) => every.on().map(|v| within("session_sample", v.0, 5, 86_400, "5s to 1d, or off")).transpose()?,
         None => Some(SESSION_SAMPLE),
     };
     let admin_urls = match pick(levels, name, |l| &l.admin_url) {

@@ -93,8 +93,8 @@ impl History {
         let (table, name) = (Table::Audit, range.file_name(Table::Audit));
         let folder = self.layout.cluster(table, &self.cluster);
         let temporary = folder.join(format!(".{name}.new"));
-        let batch = audit_batch(rows, range.first)
-            .map_err(|source| HistoryError::Arrow { path: temporary.clone(), source })?;
+        let batch =
+            audit_batch(rows, range.first).map_err(|source| HistoryError::Arrow { path: temporary.clone(), source })?;
         self.disk.create_dir(&folder)?;
         let mut writer = PartWriter::create(&self.disk, &temporary, table, &self.cluster, 0)?;
         writer.write(&batch)?;

@@ -29,7 +29,7 @@ pub use zookeeper_client::SessionState;
 pub use budget::ReadBudget;
 pub use vet::Identity;
 
-use crate::zk::{EventKind, Observation, ScanReason, ZkPath, Zxid};
+use crate::zk::{EventKind, Observation, ScanReason, SessionId, ZkPath, Zxid};
 use drive::{Driver, SessionEnd};
 use vet::Verdict;
 use walk::Suspects;

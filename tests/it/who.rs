@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use zktrail::agent::import_audit::{AuditImported, LogZone, import_audit, is_audit_log};
 use zktrail::history::{Entry, History, Layout, Settings as HistorySettings};
-use zktrail::source::jute::{ConnectRequest, ConnectResponse, Reader, Record as _, Secret};
+use zktrail::source::jute::{ConnectRequest, ConnectResponse, Record as _, Secret};
 use zktrail::zk::{Change, ChangeKind, DeleteCause, Evidence, Micros, NodeType, Source, TimeSource, Zxid};
 use zookeeper_client::{Acls, Client, CreateMode};
 
@@ -45,7 +45,7 @@ impl Session {
         let length = stream.read_u32().await?;
         let mut response = vec![0; length as usize];
         stream.read_exact(&mut response).await?;
-        let response = ConnectResponse::read(&mut Reader::new(&response))?;
+        let response = ConnectResponse::from_bytes(&response)?;
         Ok(Self { stream, id: response.session_id })
     }
 
@@ -70,7 +70,8 @@ async fn sessions_have_addresses(settings: servers::Settings, admin_url: Option<
     let agent = Agent::start(agent).await?;
     for session in [&first, &last] {
         let query = format!("SELECT * FROM sessions WHERE session_id = {}", session.id);
-        let rows = agent.sql_until(SOON, &query, |rows| rows.first().is_some_and(|row| !row["address"].is_null())).await?;
+        let rows =
+            agent.sql_until(SOON, &query, |rows| rows.first().is_some_and(|row| !row["address"].is_null())).await?;
         let row = &rows[0];
         ensure!(text(row, "address") == session.address()?, "{row}");
         ensure!(text(row, "address_source") == source && row["timeout"] == 30_000 && row["hosts"] == 1, "{row}");
@@ -359,7 +360,9 @@ async fn audit_names_the_authors(version: Version) -> Result<()> {
     ensure!((again.added, again.known) == (0, done.added), "{again:?}");
     let authors = report("authors", &["under=/app"], known.path()).await?;
     ensure!(authors.len() == 2, "{authors:#?}");
-    for (row, session, user, count) in [(&authors[0], &bob_hex, "bob", written[0]), (&authors[1], &eve_hex, "eve", written[1])] {
+    for (row, session, user, count) in
+        [(&authors[0], &bob_hex, "bob", written[0]), (&authors[1], &eve_hex, "eve", written[1])]
+    {
         ensure!(text(row, "session_id") == session && row["changes"] == count, "{row}");
         // As a server of this version says it: the user, or the address and the user.
         ensure!(text(row, "user_name").split(',').any(|one| one == user), "{row}");
@@ -367,7 +370,10 @@ async fn audit_names_the_authors(version: Version) -> Result<()> {
         ensure!(text(row, "known_by") == "session by the transaction log; user and address by the audit log", "{row}");
     }
     let deleted = report("who-deleted", &["under=/app"], known.path()).await?;
-    ensure!(deleted.len() == deleted_by_bob && deleted.iter().all(|row| text(row, "session_id") == bob_hex), "{deleted:?}");
+    ensure!(
+        deleted.len() == deleted_by_bob && deleted.iter().all(|row| text(row, "session_id") == bob_hex),
+        "{deleted:?}"
+    );
     let sessions = zktrail("sql", &["--format", "json", "SELECT * FROM sessions"], known.path()).await?;
     let sessions: Vec<Value> = serde_json::from_slice(&sessions.stdout)?;
     let of_bob = sessions.iter().find(|row| text(row, "session_id") == bob_hex).context("bob's session")?;

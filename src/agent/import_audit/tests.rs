@@ -38,7 +38,8 @@ fn rotated_files_are_one_log_in_whatever_order_they_are_given() {
     let folder = rig.folder.path();
     // The rotation cuts a moment of four equal lines apart.
     let older = write(folder, "audit.log.1", &["starting\n".to_owned(), line(1, "/a"), line(2, "/a"), line(2, "/a")]);
-    let newer = write(folder, "audit.log", &[line(2, "/a"), line(2, "/a"), line(3, "/b"), "x session=0x1\tresult=".into()]);
+    let newer =
+        write(folder, "audit.log", &[line(2, "/a"), line(2, "/a"), line(3, "/b"), "x session=0x1\tresult=".into()]);
     let done = rig.import(&[newer.clone(), older.clone(), newer.clone()]);
     assert_eq!((done.files, done.added, done.known, done.other, done.unusable), (2, 6, 0, 1, 0));
     assert_eq!(done.from.unwrap().to_string(), "2026-11-20T03:10:01.000000Z");

@@ -155,7 +155,9 @@ mod tests {
     fn recorded(known: &mut Known, minute: i64, sessions: &[(i64, &str)], whole: bool) -> Vec<(i64, String, i64)> {
         let round = known.round(Micros(minute * MINUTE), listed(sessions), whole);
         assert_eq!(round.connected, sessions.len());
-        let row = |row: &Sighting| (row.session_id, row.address.as_deref().unwrap_or_default().to_owned(), row.time.0 / MINUTE);
+        let row = |row: &Sighting| {
+            (row.session_id, row.address.as_deref().unwrap_or_default().to_owned(), row.time.0 / MINUTE)
+        };
         let mut rows: Vec<_> = round.sightings.iter().map(row).collect();
         rows.sort();
         rows

@@ -23,7 +23,10 @@ pub enum Read {
     /// A line of another logger.
     Other,
     /// A line of the audit log that cannot be used.
-    Unusable { line: u64, cause: LineError },
+    Unusable {
+        line: u64,
+        cause: LineError,
+    },
 }
 
 /// The lines of one file.
@@ -113,7 +116,8 @@ fn next_line(reader: &mut impl BufRead, buffer: &mut Vec<u8>) -> io::Result<Opti
     if !any {
         return Ok(None);
     }
-    let text = (!too_long && !buffer.contains(&0)).then(|| String::from_utf8_lossy(buffer).trim_end_matches('\r').to_owned());
+    let text =
+        (!too_long && !buffer.contains(&0)).then(|| String::from_utf8_lossy(buffer).trim_end_matches('\r').to_owned());
     Ok(Some((text, whole)))
 }
 
@@ -123,7 +127,8 @@ mod tests {
 
     use super::*;
 
-    const LINE: &str = "2026-11-20 03:10:00,123 INFO x: session=0x1\tuser=a\tip=10.0.0.1\toperation=create\tznode=/a\tresult=success";
+    const LINE: &str =
+        "2026-11-20 03:10:00,123 INFO x: session=0x1\tuser=a\tip=10.0.0.1\toperation=create\tznode=/a\tresult=success";
 
     fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
         let mut file = tempfile::NamedTempFile::new().unwrap();

@@ -31,8 +31,9 @@ impl FromStr for LogZone {
         if text.starts_with(['+', '-']) {
             return text.parse().map(Self::Offset).map_err(|_| ZoneError(text.to_owned()));
         }
-        let named = chrono_tz::Tz::from_str_insensitive(text).map(Self::Named);
-        named.map_err(|_| ZoneError(text.to_owned()))
+        let mut zones = chrono_tz::TZ_VARIANTS.iter();
+        let named = zones.find(|zone| zone.name().eq_ignore_ascii_case(text));
+        named.map(|zone| Self::Named(*zone)).ok_or_else(|| ZoneError(text.to_owned()))
     }
 }
 

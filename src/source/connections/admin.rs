@@ -29,7 +29,8 @@ struct Entry {
 
 /// Reads an answer, or says why there is no list in it.
 pub(super) fn parse(body: &[u8]) -> Result<Connections, String> {
-    let answer: Answer = serde_json::from_slice(body).map_err(|error| format!("its answer is not understood: {error}"))?;
+    let answer: Answer =
+        serde_json::from_slice(body).map_err(|error| format!("its answer is not understood: {error}"))?;
     if let Some(error) = answer.error.as_ref().filter(|error| !error.is_null()) {
         return Err(error.as_str().map_or_else(|| error.to_string(), str::to_owned));
     }
@@ -81,7 +82,11 @@ mod tests {
           "secure_connections": [{"remote_socket_address": "10.0.0.1:4", "session_id": -2}],
           "command": "connections", "error": null}"#;
         let sessions = vec![
-            Connection { session_id: 72_058_145_842_167_809, address: "127.0.0.1:52744".into(), timeout_ms: Some(10_000) },
+            Connection {
+                session_id: 72_058_145_842_167_809,
+                address: "127.0.0.1:52744".into(),
+                timeout_ms: Some(10_000),
+            },
             Connection { session_id: 0xff00_0000_0000_0001_u64 as i64, address: "[::1]:9".into(), timeout_ms: None },
             Connection { session_id: -2, address: "10.0.0.1:4".into(), timeout_ms: None },
         ];
@@ -92,8 +97,10 @@ mod tests {
     #[test]
     fn what_is_no_list_is_said() {
         let told = |body: &str| parse(body.as_bytes()).expect_err(body);
-        assert_eq!(told(r#"{"error": "This ZooKeeper instance is not currently serving requests"}"#),
-            "This ZooKeeper instance is not currently serving requests");
+        assert_eq!(
+            told(r#"{"error": "This ZooKeeper instance is not currently serving requests"}"#),
+            "This ZooKeeper instance is not currently serving requests"
+        );
         assert!(told(r#"{"command": "ruok", "error": null}"#).contains("none of /commands/connections"));
         assert!(told("<html>").contains("not understood"));
     }

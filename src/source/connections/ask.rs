@@ -160,9 +160,10 @@ mod tests {
         let url = |address: String| format!("http://{address}/commands/connections");
         let body = r#"{"connections":[{"remote_socket_address":"127.0.0.1:1","session_id":7}],"error":null}"#;
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
-        let list = admin_server(&url(server(Some(answer.leak())).await), LATER).await.unwrap();
+        let list = admin_server(&url(server(Some(&*answer.leak())).await), LATER).await.unwrap();
         assert_eq!((list.sessions.len(), list.whole), (1, true));
-        let missing = url(server(Some("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")).await);
+        let missing =
+            url(server(Some("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")).await);
         assert_eq!(admin_server(&missing, LATER).await, Err(AskError::Status { url: missing.clone(), status: 404 }));
         assert_eq!(admin_server(&url(server(None).await), SOON).await, Err(AskError::TooLate(200)));
         assert!(matches!(admin_server("http://127.0.0.1:1/", LATER).await, Err(AskError::Failed(_))));

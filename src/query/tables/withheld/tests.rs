@@ -79,8 +79,17 @@ const OPEN: &[&str] = &[
 ];
 
 /// The tables, and the functions with arguments that the history has.
-const TABLES: &[&str] =
-    &["changes", "znodes", "snapshots", "coverage", "gaps", "sessions", "audit", "znodes_at(1500)", "tree_diff(10, 1500)"];
+const TABLES: &[&str] = &[
+    "changes",
+    "znodes",
+    "snapshots",
+    "coverage",
+    "gaps",
+    "sessions",
+    "audit",
+    "znodes_at(1500)",
+    "tree_diff(10, 1500)",
+];
 
 /// The same changes with other values: each withheld column is made from `salt`.
 fn with_values(batch: &RecordBatch, salt: i64) -> RecordBatch {

@@ -22,7 +22,8 @@ fn lines_of_servers() {
         result: "success".to_owned(),
     };
     assert_eq!(entry, expected);
-    let started = parsed("2026-11-20 03:10:00,123 INFO Log4jAuditLogger: user=root\toperation=serverStart\tresult=success");
+    let started =
+        parsed("2026-11-20 03:10:00,123 INFO Log4jAuditLogger: user=root\toperation=serverStart\tresult=success");
     assert_eq!((started.session_id, started.path, started.address), (None, None, None));
     assert_eq!((started.user.as_deref(), started.operation.as_str()), (Some("root"), "serverStart"));
 }
