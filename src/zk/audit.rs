@@ -9,7 +9,8 @@ pub struct AuditEntry {
     /// By the logging server's clock, in the precision of its log (milliseconds as a rule).
     pub time: Micros,
     pub session_id: Option<i64>,
-    /// As whom the session was authenticated, several separated by commas; its address where it was not.
+    /// As whom the session was authenticated, and its address, separated by commas (`bob,10.0.0.1`). Where it is the server
+    /// itself that acts (it starts, or removes what a session leaves behind) the user that its process runs as.
     pub user: Option<String>,
     /// The client's address, without its port.
     pub address: Option<String>,

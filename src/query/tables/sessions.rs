@@ -14,7 +14,8 @@ use datafusion::prelude::SessionContext;
 ///
 /// - `address` is the last one that a server listed (`host:port`), else the last one of an audit log (a host). Its source
 ///   and moment stand beside it; `hosts` counts the hosts that the session was ever seen at, so that 2 says it has moved.
-/// - `user_name` is null where its audit lines do not all say the same.
+/// - `user_name` is null where its audit lines do not all say the same. Lines without an address are the server's own:
+///   it names its own user when it removes what a session leaves behind.
 const SQL: &str = "
     SELECT
         cluster,
@@ -56,7 +57,10 @@ const SQL: &str = "
             last_value(address ORDER BY time, seq) FILTER (WHERE address IS NOT NULL),
             max(time) FILTER (WHERE address IS NOT NULL),
             NULL,
-            CASE WHEN min(user_name) = max(user_name) THEN max(user_name) END,
+            CASE
+                WHEN min(user_name) FILTER (WHERE address IS NOT NULL) = max(user_name) FILTER (WHERE address IS NOT NULL)
+                    THEN max(user_name) FILTER (WHERE address IS NOT NULL)
+            END,
             NULL
         FROM audit
         WHERE session_id IS NOT NULL

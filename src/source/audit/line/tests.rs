@@ -12,7 +12,7 @@ fn lines_of_servers() {
     );
     let expected = AuditEntry {
         time: Micros(1_795_144_200_123_000),
-        session_id: Some(0x1000_161d_8e10_000),
+        session_id: Some(0x0100_0161_d8e1_0000),
         user: Some("127.0.0.1".to_owned()),
         address: Some("127.0.0.1".to_owned()),
         operation: "create".to_owned(),
@@ -22,6 +22,17 @@ fn lines_of_servers() {
         result: "success".to_owned(),
     };
     assert_eq!(entry, expected);
+    let acl = parsed(
+        "2026-11-20 19:51:29,277 INFO o.a.z.a.Slf4jAuditLogger: session=0x10002509f570001\tuser=bob,127.0.0.1\t\
+         ip=127.0.0.1\toperation=setAcl\tznode=/app/bb\tacl=digest:bob:fyVmFCwVbTJYrznoSu1koqYEYF0=:cdrwa\tresult=success",
+    );
+    assert_eq!((acl.acl.as_deref(), acl.user.as_deref()), (Some("digest:bob:***:cdrwa"), Some("bob,127.0.0.1")));
+    let closed = parsed(
+        "2026-11-20T19:51:29.849+0000 [SyncThread:0] INFO org.apache.zookeeper.audit.Log4jAuditLogger - \
+         session=0x10002509dcf0000\tuser=root\toperation=ephemeralZNodeDeletionOnSessionCloseOrExpire\t\
+         znode=/app/eph\tresult=success",
+    );
+    assert_eq!((closed.session_id, closed.address), (Some(0x0100_0250_9dcf_0000), None));
     let started =
         parsed("2026-11-20 03:10:00,123 INFO Log4jAuditLogger: user=root\toperation=serverStart\tresult=success");
     assert_eq!((started.session_id, started.path, started.address), (None, None, None));
