@@ -127,8 +127,8 @@ named AS (
         CASE
             WHEN session_by IS NOT NULL THEN session_by
             WHEN is_paired THEN 'session by the audit log, paired by path and order'
-            WHEN line_count > 0 THEN 'not known: ' || line_count || ' audit lines and ' || change_count
-                || ' changes at that time do not pair'
+            WHEN line_count > 0 THEN 'not known: at that time there are ' || change_count || ' such changes on record, '
+                || line_count || ' in the audit log'
             WHEN source IN ('txnlog', 'observer') THEN 'not known'
             ELSE 'not known: watches do not tell, and no audit line is near'
         END AS session_by
@@ -144,6 +144,10 @@ authored AS (
             WHEN line_address IS NOT NULL AND session_by LIKE '%audit log%' THEN ''
             WHEN line_address IS NOT NULL THEN '; user and address by the audit log'
             WHEN sessions.address IS NULL THEN ''
+            WHEN sessions.user_name IS NOT NULL THEN '; user by other lines of the audit log'
+            ELSE ''
+        END || CASE
+            WHEN line_address IS NOT NULL OR sessions.address IS NULL THEN ''
             ELSE '; address by ' || sessions.address_source || ' at '
                 || to_char(sessions.address_at, 'YYYY-MM-DD HH24:MI:SS')
                 || CASE WHEN hosts > 1 THEN ', one of ' || hosts || ' hosts' ELSE '' END

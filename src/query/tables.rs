@@ -92,6 +92,15 @@ impl Tables {
     }
 }
 
+impl Tables {
+    /// The znodes from which sessions show: a history whose tree was never read to the end has sessions all the same.
+    fn ephemerals(&self) -> Arc<dyn TableProvider> {
+        let complete = self.views.iter().filter(|view| !view.snapshots.is_empty());
+        let trees = complete.map(|view| (view.clone(), At::Now)).collect();
+        withheld::as_shown(self.values, Arc::new(ZnodesTable::new(trees, false)))
+    }
+}
+
 #[async_trait]
 impl SchemaProvider for Tables {
     fn table_names(&self) -> Vec<String> {
@@ -108,7 +117,7 @@ impl SchemaProvider for Tables {
             "audit" => self.parts(Table::Audit),
             "sessions" => {
                 let (sightings, audit) = (self.parts(Table::Sessions), self.parts(Table::Audit));
-                sessions::view(&self.base, sightings, audit, self.znodes()).await?
+                sessions::view(&self.base, sightings, audit, self.ephemerals()).await?
             }
             _ => return Ok(None),
         };

@@ -378,10 +378,10 @@ async fn audit_names_the_authors(version: Version) -> Result<()> {
     let sessions: Vec<Value> = serde_json::from_slice(&sessions.stdout)?;
     let of_bob = sessions.iter().find(|row| text(row, "session_id") == bob_hex).context("bob's session")?;
     ensure!(text(of_bob, "address") == "127.0.0.1" && text(of_bob, "address_source") == "audit", "{of_bob}");
-    crate::agent::verify(known.path()).await?;
 
     // The watched one does not: the audit log alone names them, by path and order.
     import(watched.path(), &logs)?;
+    crate::agent::verify(watched.path()).await?;
     let authors = report("authors", &["under=/app"], watched.path()).await?;
     let total: i64 = authors.iter().filter_map(|row| row["changes"].as_i64()).sum();
     ensure!(total >= (written[0] + written[1]) as i64, "{authors:#?}");
