@@ -1,4 +1,6 @@
 use super::*;
+use crate::history::days::{CompactionLimits, compact_closed_days};
+use crate::history::disk::Disk;
 use crate::history::{Layout, Settings, open_read_only};
 
 const CLUSTER: &str = "prod";
@@ -71,4 +73,29 @@ fn lines_that_differ_in_anything_are_different_lines() {
     let added = others.len();
     assert_eq!(history.add_audit(&others).unwrap(), AuditAdded { added, known: 0 });
     assert_eq!(history.add_audit(&others).unwrap(), AuditAdded { added: 0, known: added });
+}
+
+#[test]
+fn a_closed_day_is_compacted_and_its_lines_stay_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = Layout::new(folder.path());
+    let history = open(&layout);
+    let lines: Vec<AuditEntry> = (0..30).map(|n| entry(n * 1_000, "setData", "/a")).collect();
+    for lines in lines.chunks(10) {
+        history.add_audit(lines).unwrap();
+    }
+    let (done, failed) = compact_closed_days(
+        &Disk::new(),
+        &layout,
+        &history.state(),
+        Micros(3 * DAY_MICROS),
+        CompactionLimits::default(),
+    );
+    assert!(failed.is_empty(), "{failed:?}");
+    assert_eq!((done.len(), done[0].table, done[0].rows), (1, Table::Audit, 30));
+    assert_eq!(seqs(&history.state().view()), [(Day(0), SeqRange { first: 1, last: 30 })]);
+    assert_eq!(history.add_audit(&lines).unwrap(), AuditAdded { added: 0, known: 30 });
+    let more = entry(31_000, "setData", "/a");
+    assert_eq!(history.add_audit(&[more]).unwrap(), AuditAdded { added: 1, known: 0 });
+    assert_eq!(seqs(&history.state().view())[1].1, SeqRange { first: 31, last: 31 });
 }

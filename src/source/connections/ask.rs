@@ -67,9 +67,11 @@ pub async fn cons(server: &str, timeout: Duration) -> Result<Connections, AskErr
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionReset => Err(AskError::Closed),
         Ok(Err(error)) => Err(AskError::Failed(error.to_string())),
         Ok(Ok(None)) => Err(AskError::Closed),
-        Ok(Ok(Some(answer))) => answer.end().map_err(|said| match said.contains("not in the whitelist") {
-            true => AskError::NotAllowed,
-            false => AskError::Said(said),
+        Ok(Ok(Some(answer))) => answer.end().map_err(|said| match said {
+            said if said.contains("not in the whitelist") => AskError::NotAllowed,
+            // An alert of TLS, as a rule: nobody prints such words.
+            said if said.contains(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER) => AskError::Closed,
+            said => AskError::Said(said),
         }),
     }
 }
@@ -148,6 +150,8 @@ mod tests {
         let read = cons(&list, LATER).await.unwrap();
         assert_eq!((read.sessions.len(), read.without_session, read.whole), (1, 1, true));
         assert_eq!(cons(&server(Some("")).await, LATER).await, Err(AskError::Closed));
+        let tls = server(Some("\u{15}\u{3}\u{3}\0\u{2}\u{2}\u{46}")).await;
+        assert_eq!(cons(&tls, LATER).await, Err(AskError::Closed));
         assert_eq!(cons(&server(None).await, SOON).await, Err(AskError::TooLate(200)));
         let silent = server(Some("This ZooKeeper instance is not currently serving requests\n")).await;
         assert!(matches!(cons(&silent, LATER).await, Err(AskError::Said(_))));
