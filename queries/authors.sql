@@ -50,7 +50,7 @@ lines AS (
         END AS kind
     FROM audit
     WHERE result = 'success' AND operation IN ('create', 'setData', 'setAcl', 'delete')
-        AND session_id IS NOT NULL AND $cluster IN ('', cluster) AND prefix(path, depth($under)) = $under
+        AND session_id <> 0 AND $cluster IN ('', cluster) AND prefix(path, depth($under)) = $under
         AND time >= $since - INTERVAL '1 hour' AND time <= $until + INTERVAL '1 hour'
 ),
 -- Changes and lines in one row after the other. A change whose session is known counts also among those of its path.

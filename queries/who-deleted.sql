@@ -46,7 +46,7 @@ lines AS (
         'deleted' AS kind
     FROM audit
     WHERE result = 'success' AND operation = 'delete'
-        AND session_id IS NOT NULL AND $cluster IN ('', cluster) AND prefix(path, depth($under)) = $under
+        AND session_id <> 0 AND $cluster IN ('', cluster) AND prefix(path, depth($under)) = $under
         AND time >= $since - INTERVAL '1 hour' AND time <= $until + INTERVAL '1 hour'
 ),
 -- Changes and lines in one row after the other. A change whose session is known counts also among those of its path.
