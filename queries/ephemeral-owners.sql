@@ -4,8 +4,9 @@
 -- $under    path  /      only this znode and what is below it
 -- $limit    int   20     at most so many sessions
 --
--- Honest about who they are: a watch does not tell whose a session is, so `address` is null unless another source told;
--- `example` is one of its paths, which usually says. While `gaps` is not 0 nobody is looking: sessions may have ended since.
+-- Honest about who they are: a watch does not tell whose a session is, so `address` is null unless the servers' lists of
+-- connections or an imported audit log told; `example` is one of its paths, which usually says. While `gaps` is not 0
+-- nobody is looking: sessions may have ended since.
 WITH owners AS (
     SELECT
         cluster,

@@ -14,12 +14,14 @@ pub mod control;
 mod entrance;
 pub mod hash_key;
 pub mod import;
+pub mod import_audit;
 mod lag;
 mod notices;
 mod observing;
 mod pipeline;
 mod recorded;
 mod restore;
+mod sampling;
 #[cfg(test)]
 mod simulation;
 mod sources;
@@ -51,6 +53,7 @@ use crate::query::{Engine, ErrorKind, Limits, Observer, QueryEvent};
 use crate::serve::http::{self, AppState, Credentials, DoorListener, Hosts, Readiness, SnapshotRefused};
 use crate::serve::pg::{self, ConnectionEvent, PgState};
 
+pub use self::sampling::Target;
 use self::sources::watch_config_with;
 pub use self::sources::{credentials, watch_config};
 

@@ -4,6 +4,7 @@
 //! [`AgentFlags`], is all three, so no twin can be missing. Flags win over the environment, that over the file, that
 //! over the defaults. Secrets come from files or the environment, never from argv, and are never shown.
 
+mod admin_url;
 mod credential_flags;
 mod credentials;
 mod ensemble;

@@ -12,6 +12,7 @@
 //! - `seq` has no hole: every number from the first kept row to the last belongs to exactly one row of its table.
 //! - Nothing here retries a failed write or fsync. The writer stops; [`open::History::open`] recovers from disk.
 
+pub mod audit;
 pub mod coverage;
 pub mod days;
 pub mod disk;
@@ -38,12 +39,13 @@ pub mod verify;
 pub mod view;
 pub mod wal;
 
+pub use audit::AuditAdded;
 pub use coverage::{Aspect, CoverageEntry};
 pub use error::HistoryError;
 pub use import::{ImportError, ImportSettings, ImportSummary, Importer, ZnodeRow};
 pub use layout::Layout;
 pub use open::{History, Recorded, open_read_only};
 pub use recorder::{Entry, RecorderEvent, RecorderGone, RecorderHandle, Settings, SnapshotAt, SnapshotRequest};
-pub use rows::{Sighting, SightingEvent};
+pub use rows::{Sighting, SightingEvent, SightingSource};
 pub use state::State;
 pub use view::View;

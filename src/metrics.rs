@@ -16,8 +16,8 @@ use prometheus::{
 };
 
 pub use cluster::{
-    Ability, ClusterMetrics, ClusterSeries, QueueMetrics, ReadKind, ReadResult, SessionState, SubtreeMetrics,
-    TableMetrics,
+    Ability, ClusterMetrics, ClusterSeries, QueueMetrics, ReadKind, ReadResult, SampleOutcome, SessionState,
+    SubtreeMetrics, TableMetrics,
 };
 pub use names::{ALL, Def};
 pub use subtrees::{OTHER, Subtrees};

@@ -4,6 +4,7 @@
 //! what we *conclude* from it is a [`Change`]; they are different types on purpose.
 
 mod acl;
+mod audit;
 mod change;
 mod observation;
 mod path;
@@ -14,6 +15,7 @@ mod transaction;
 mod zxid;
 
 pub use acl::{Acl, acls_to_json};
+pub use audit::AuditEntry;
 pub use change::{Change, ChangeKind, DeleteCause, Evidence, NodeType, Source, TimeSource};
 pub use observation::{
     AclOutcome, ChildrenOutcome, Ended, Event, EventKind, Observation, ReadOutcome, ScanReason, StatOutcome,

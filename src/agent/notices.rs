@@ -75,6 +75,8 @@ impl Notices {
                     tracing::warn!(cluster, %state, "session");
                 }
             }
+            // Recorded, not logged.
+            Notice::SessionOpened { .. } => {}
             Notice::Armed => {
                 self.metrics.ability(Ability::PersistentRecursive, true);
                 tracing::info!(cluster, "persistent recursive watch armed");

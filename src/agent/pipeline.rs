@@ -447,7 +447,7 @@ impl Pipeline {
             zxid: None,
             timeout_ms: None,
             address: None,
-            source: Source::Rescan,
+            source: Source::Rescan.into(),
         }));
     }
 
@@ -581,7 +581,7 @@ fn sighting(change: &Change, session_id: i64) -> Sighting {
         zxid: change.zxid,
         timeout_ms: None,
         address: None,
-        source: change.source,
+        source: change.source.into(),
     }
 }
 

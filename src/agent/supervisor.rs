@@ -10,6 +10,7 @@ use super::notices::Notices;
 use super::pipeline::{Parts, Pipeline, SnapshotDone};
 use super::recorded;
 use super::restore::restore;
+use super::sampling::{OWN_SESSIONS_MAX, OwnSession, Sampling, Target};
 use super::states::States;
 use super::status::{Condition, Status};
 use crate::config::EnsembleConfig;
@@ -21,9 +22,9 @@ use crate::history::{Entry, History, HistoryError, Layout, RecorderEvent, Settin
 use crate::lens::ValuePolicy;
 use crate::metrics::{ClusterMetrics, Subtrees};
 use crate::source::watch::credentials::Credentials;
-use crate::source::watch::{self as source, Identity, Ports, SourceError};
+use crate::source::watch::{self as source, Identity, Notice, Ports, SourceError};
 use crate::tree::Tree;
-use crate::zk::{Ended, ScanReason, ZkPath, Zxid};
+use crate::zk::{Ended, Micros, ScanReason, ZkPath, Zxid};
 
 /// Batches of observations between source and pipeline.
 const OBSERVATION_BATCHES_MAX: usize = 64;
@@ -209,13 +210,30 @@ impl Supervisor {
             unreadable,
             first_ever,
         );
+        let (own_sessions, own) = mpsc::channel(OWN_SESSIONS_MAX);
+        let sampling = Sampling {
+            cluster: cluster.clone(),
+            incarnation,
+            targets: Target::of(&self.ensemble),
+            every: self.ensemble.session_sample,
+            recorder: recorder.clone(),
+            metrics: self.metrics.clone(),
+            own,
+        };
+        let sampling = tokio::spawn(sampling.run());
         let notices = Notices::new(cluster.clone(), self.metrics.clone(), self.status.clone(), QUEUE_ITEMS_MAX);
         let ports = Ports {
             observations: observations_in,
             room: Arc::new(Semaphore::new(source::ROOM_KIB_MAX as usize)),
             commands: commands_out,
             stop: source_stop,
-            notify: Arc::new(move |notice| notices.hear(notice)),
+            notify: Arc::new(move |notice| {
+                if let Notice::SessionOpened { session, timeout } = notice {
+                    // Where nobody takes them in time, one is not recorded as opened.
+                    let _ = own_sessions.try_send(OwnSession { session, timeout, opened_at: Micros::now() });
+                }
+                notices.hear(notice);
+            }),
             identity: Arc::new(move || identity.lock().unwrap_or_else(PoisonError::into_inner).clone()),
         };
         let source = tokio::spawn(source::run(watch_config, first, ports));
@@ -257,6 +275,7 @@ impl Supervisor {
         };
         if gone {
             // Nothing can be recorded, so nothing is watched.
+            cancelled(sampling).await;
             let _ = stop_source.send(true);
             let _ = pipeline.end(Ended::WriteFailed).await;
             source.abort();
@@ -272,6 +291,7 @@ impl Supervisor {
             });
         }
         let ended = source.await;
+        cancelled(sampling).await;
         let why = match &ended {
             Ok(Ok(())) => Ended::Stopped,
             Ok(Err(SourceError::AuthFailed { .. })) => Ended::AuthFailed,
@@ -299,6 +319,12 @@ impl Supervisor {
             Err(error) => Err(Broken::Task(format!("the source ended: {error}"))),
         }
     }
+}
+
+/// Ends a task at its next wait, and waits for that: it lets go of the recorder.
+async fn cancelled(task: tokio::task::JoinHandle<()>) {
+    task.abort();
+    let _ = task.await;
 }
 
 /// Returns when the agent is told to stop, or has gone.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::agent::{store, watch_config};
+use crate::agent::{Target, store, watch_config};
 use crate::config::{AgentFlags, Config, Environment};
 use crate::source::watch::{probe::probe, srvr};
 
@@ -72,6 +72,24 @@ pub(super) fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
                     report.line(&what, Ok(format!("ZooKeeper {version}, {mode}{zxid}")));
                 }
                 Err(cause) => report.note(&what, &format!("srvr: {cause} (not needed; capture lag will not be known)")),
+            }
+        }
+        for target in Target::of(ensemble).iter().filter(|_| ensemble.session_sample.is_some()) {
+            let what = format!("{} {target}", ensemble.name);
+            match runtime.block_on(target.ask()) {
+                Ok(connections) => {
+                    let sessions = connections.sessions.len();
+                    let plural = if sessions == 1 { "" } else { "s" };
+                    let by = target.source().as_str();
+                    report.line(&what, Ok(format!("tells the addresses of {sessions} session{plural} ({by})")));
+                }
+                Err(error) => {
+                    let remedy = error.remedy().map(|remedy| format!("; {remedy}")).unwrap_or_default();
+                    report.note(
+                        &what,
+                        &format!("connections: {error} (not needed; its sessions will have no address){remedy}"),
+                    );
+                }
             }
         }
         for probed in runtime.block_on(probe(&config)) {

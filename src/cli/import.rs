@@ -1,5 +1,5 @@
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,25 +9,31 @@ use clap::Args;
 
 use crate::agent::hash_key;
 use crate::agent::import::{Imported, LogImport, Progress, import_logs};
+use crate::agent::import_audit::{LogZone, import_audit, is_audit_log};
 use crate::config::{ByteSize, Config, Environment, RuleSpec};
-use crate::history::import::ImportSettings;
-use crate::history::{History, HistoryError, Layout, Settings};
+use crate::history::import::{ImportSettings, ImportSummary};
+use crate::history::layout::Table;
+use crate::history::{History, HistoryError, Layout, Settings, View, open_read_only};
 use crate::lens::ValuePolicy;
 use crate::source::txnlog::Inputs;
 
-/// Puts what ZooKeeper servers wrote into the history: their transaction logs and snapshots.
+/// Puts what others wrote into the history: servers' transaction logs and snapshots, their audit logs, another agent's folder.
 ///
-/// The log has every change, its author's session, and the values and ACLs that watches missed: rows that were recorded
-/// already are completed, gaps close. Give the `dataDir` of one server, or better of all, their `version-2`, copies of
-/// them, or a tar. Importing the same again changes nothing; an import that was interrupted goes on when it is run again.
+/// The transaction log has every change, its author's session, and the values and ACLs that watches missed: rows that were
+/// recorded already are completed, gaps close. Give the `dataDir` of one server, or better of all, their `version-2`, copies
+/// of them, or a tar. Audit logs (3.6 and later) add users and addresses, and a history's folder what its agent saw of the same
+/// ensemble. Which of them a PATH is shows by what is in it. Importing the same again changes nothing; an import that was
+/// interrupted goes on when it is run again.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   zktrail import --cluster prod /var/lib/zookeeper
   zktrail import --cluster prod server1.tar.gz server2.tar.gz server3.tar.gz
+  zktrail import --cluster prod --zone Europe/Berlin /var/log/zookeeper/zookeeper_audit.log*
+  zktrail import --cluster prod /mnt/second-agent/history
   zktrail report gaps                                  what nobody saw, and is still open")]
 pub struct ImportArgs {
-    /// Folders, files or archives with `log.*` and `snapshot.*`
+    /// Folders, files or archives
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
     /// The ensemble's name in the history [default: the only one of the folder, else `default`]
@@ -48,6 +54,9 @@ pub struct ImportArgs {
     /// The agent's configuration file, for its value policy
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// The time zone of audit logs whose lines do not say it: UTC, +02:00, Europe/Berlin
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    zone: LogZone,
     /// Memory for changes on their way, besides that for the tree itself
     #[arg(long, value_name = "SIZE", default_value = "256MiB")]
     memory: ByteSize,
@@ -57,26 +66,120 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<ExitCode> {
     let layout = Layout::new(&args.data_dir);
     let cluster = cluster(args, &layout)?;
     let rules = Config::values(args.config.as_deref(), &args.values, &Environment::of_process())?;
-    let inputs = Inputs::find(&args.paths)?;
-    show_inputs(&inputs);
+    let given = Given::sort(&args.paths)?;
+    let inputs = if given.logs.is_empty() { None } else { Some(Inputs::find(&given.logs)?) };
+    let others = given.histories.iter().map(|folder| other(folder, &cluster)).collect::<anyhow::Result<Vec<_>>>()?;
 
     let key = hash_key::load_or_create(&layout)?;
     let policy = Arc::new(ValuePolicy::new(&rules, key).context("the value policy")?);
-    let history = match History::open(&layout, &cluster, Settings::default()) {
-        Err(error @ HistoryError::Locked { .. }) => {
-            return Err(anyhow::Error::new(error).context("stop the agent first: an import works on the folder alone"));
-        }
-        opened => opened?,
-    };
-    let incarnation = args.incarnation.or(history.recorded().last_incarnation).unwrap_or(1);
-    let bytes_max = usize::try_from(args.memory.0).unwrap_or(usize::MAX);
-    let settings = ImportSettings { incarnation, bytes_max, ..ImportSettings::default() };
-    let import = LogImport { settings, skip_corrupt: args.skip_corrupt };
-    let mut shown = Shown::new();
-    let imported = import_logs(history, &inputs, &policy, &import, |progress| shown.show(&cluster, progress));
-    shown.clear();
-    show_imported(&cluster, &imported?, shown.began);
+    let target = Target { args, layout: &layout, cluster: &cluster };
+    if let Some(inputs) = inputs {
+        target.logs(&inputs, &policy)?;
+    }
+    if !given.audits.is_empty() {
+        target.audits(&given.audits)?;
+    }
+    for (folder, other) in &others {
+        target.history(folder, other)?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The paths by what they are.
+#[derive(Debug, Default)]
+struct Given {
+    logs: Vec<PathBuf>,
+    audits: Vec<PathBuf>,
+    histories: Vec<PathBuf>,
+}
+
+impl Given {
+    fn sort(paths: &[PathBuf]) -> anyhow::Result<Self> {
+        let mut given = Self::default();
+        for path in paths {
+            let is_file = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.is_file();
+            let audit = is_file && is_audit_log(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let kind = match is_file {
+                true if audit => &mut given.audits,
+                false if path.join(Table::Changes.as_str()).is_dir() => &mut given.histories,
+                _ => &mut given.logs,
+            };
+            kind.push(path.clone());
+        }
+        Ok(given)
+    }
+}
+
+/// What another folder has of this cluster.
+fn other(folder: &Path, cluster: &str) -> anyhow::Result<(PathBuf, View)> {
+    let layout = Layout::new(folder);
+    let clusters = layout.clusters().with_context(|| format!("cannot read {}", folder.display()))?;
+    if !clusters.iter().any(|other| other == cluster) {
+        bail!("{} holds {}, but not {cluster}: say which, with --cluster", folder.display(), clusters.join(", "));
+    }
+    Ok((folder.to_owned(), open_read_only(&layout, cluster)?))
+}
+
+/// The history that everything goes into.
+struct Target<'a> {
+    args: &'a ImportArgs,
+    layout: &'a Layout,
+    cluster: &'a str,
+}
+
+impl Target<'_> {
+    fn open(&self) -> anyhow::Result<History> {
+        match History::open(self.layout, self.cluster, Settings::default()) {
+            Err(error @ HistoryError::Locked { .. }) => {
+                Err(anyhow::Error::new(error).context("stop the agent first: an import works on the folder alone"))
+            }
+            opened => Ok(opened?),
+        }
+    }
+
+    fn settings(&self, history: &History) -> ImportSettings {
+        let incarnation = self.args.incarnation.or(history.recorded().last_incarnation).unwrap_or(1);
+        let bytes_max = usize::try_from(self.args.memory.0).unwrap_or(usize::MAX);
+        ImportSettings { incarnation, bytes_max, ..ImportSettings::default() }
+    }
+
+    fn logs(&self, inputs: &Inputs, policy: &Arc<ValuePolicy>) -> anyhow::Result<()> {
+        show_inputs(inputs);
+        let history = self.open()?;
+        let import = LogImport { settings: self.settings(&history), skip_corrupt: self.args.skip_corrupt };
+        let mut shown = Shown::new();
+        let imported = import_logs(history, inputs, policy, &import, |progress| shown.show(self.cluster, progress));
+        shown.clear();
+        show_imported(self.cluster, &imported?, shown.began);
+        Ok(())
+    }
+
+    fn audits(&self, files: &[PathBuf]) -> anyhow::Result<()> {
+        let history = self.open()?;
+        let mut shown = Shown::new();
+        let imported = import_audit(&history, files, self.args.zone, |done| {
+            shown.changing(&format!("{}: {} lines of audit logs", self.cluster, done.lines));
+        });
+        shown.clear();
+        let imported = imported?;
+        println!(
+            "{}: {} lines of audit logs, {} new, {} known already",
+            self.cluster, imported.lines, imported.added, imported.known
+        );
+        if let Some(first) = &imported.first_unusable {
+            eprintln!("{}: {} lines cannot be used, the first is {first}", self.cluster, imported.unusable);
+        }
+        Ok(())
+    }
+
+    fn history(&self, folder: &Path, other: &View) -> anyhow::Result<()> {
+        let history = self.open()?;
+        let settings = self.settings(&history);
+        let recorded = history.merge(other, settings).with_context(|| format!("merging {}", folder.display()))?;
+        println!("{}: {} is merged", self.cluster, folder.display());
+        show_recorded(self.cluster, &recorded);
+        Ok(())
+    }
 }
 
 fn cluster(args: &ImportArgs, layout: &Layout) -> anyhow::Result<String> {
@@ -116,6 +219,10 @@ fn show_imported(cluster: &str, imported: &Imported, began: Instant) {
         ),
         _ => println!("{cluster}: the logs hold no transaction"),
     }
+    show_recorded(cluster, recorded);
+}
+
+fn show_recorded(cluster: &str, recorded: &ImportSummary) {
     println!(
         "{cluster}: {} new rows, {} completed, {} replaced, {} known already",
         recorded.new, recorded.completed, recorded.replaced, recorded.unchanged
@@ -140,12 +247,8 @@ impl Shown {
     fn show(&mut self, cluster: &str, progress: Progress) {
         match progress {
             Progress::Read { bytes, bytes_total, zxid, time } => {
-                if self.is_terminal {
-                    let percent = 100 * bytes / bytes_total.max(1);
-                    eprint!("\r\x1b[K{percent} % of {}, zxid {zxid}, {time}", size(bytes_total));
-                    let _ = std::io::stderr().flush();
-                    self.is_open = true;
-                }
+                let percent = 100 * bytes / bytes_total.max(1);
+                self.changing(&format!("{percent} % of {}, zxid {zxid}, {time}", size(bytes_total)));
             }
             Progress::RefusedSnapshot(why) => self.line(&format!("not used: {why}")),
             Progress::NoSnapshot { first } => self.line(&format!(
@@ -163,6 +266,14 @@ impl Shown {
             Progress::Torn { file, offset } => self.line(&format!(
                 "{file}: ends in the middle of a record, at byte {offset}: what comes later can be imported later"
             )),
+        }
+    }
+
+    fn changing(&mut self, text: &str) {
+        if self.is_terminal {
+            eprint!("\r\x1b[K{text}");
+            let _ = std::io::stderr().flush();
+            self.is_open = true;
         }
     }
 

@@ -29,6 +29,10 @@ pub struct EnsembleConfig {
     pub budget: Budget,
     /// How often all ACLs are read; `None`: only at bootstrap.
     pub acl_sweep: Option<Duration>,
+    /// How often the servers are asked who is connected; `None`: never.
+    pub session_sample: Option<Duration>,
+    /// The AdminServers' connections commands; empty: the servers are asked by four-letter word.
+    pub admin_urls: Vec<String>,
 }
 
 impl EnsembleConfig {
@@ -102,6 +106,9 @@ pub struct EnsembleTable {
     pub multi_reads: Option<Count>,
     #[serde(default, deserialize_with = "text::one")]
     pub acl_sweep: Option<OrOff<HumanDuration>>,
+    #[serde(default, deserialize_with = "text::one")]
+    pub session_sample: Option<OrOff<HumanDuration>>,
+    pub admin_url: Option<String>,
 }
 
 /// Why a text names no ensemble.

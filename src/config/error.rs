@@ -43,6 +43,10 @@ pub enum ConfigError {
         "ensemble {ensemble:?}: sasl_service is no principal: write SERVICE or SERVICE/HOST, for example zookeeper"
     )]
     SaslService { ensemble: String },
+    #[error(
+        "ensemble {ensemble:?}: admin_url: {reason}. Write http://HOST:PORT for each server, or http://{{host}}:8080"
+    )]
+    AdminUrl { ensemble: String, reason: String },
     #[error("{key} is {value}, but must be {bounds}")]
     OutOfBounds { key: &'static str, value: String, bounds: &'static str },
     #[error("{given} is given without {missing}: TLS needs a certificate and its private key")]

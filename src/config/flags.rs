@@ -121,6 +121,21 @@ pub struct AgentFlags {
     #[serde(deserialize_with = "many")]
     pub acl_sweep: Vec<Scoped<OrOff<HumanDuration>>>,
 
+    /// How often the servers are asked who is connected, or off. Default: 1m.
+    ///
+    /// By the four-letter word cons, where 4lw.commands.whitelist allows it; changes nothing on the servers. What they
+    /// tell is in the table sessions: which client's address a session has.
+    #[arg(long, value_name = "[NAME=]DURATION", help_heading = "Ensembles")]
+    #[serde(deserialize_with = "many")]
+    pub session_sample: Vec<Scoped<OrOff<HumanDuration>>>,
+
+    /// AdminServers that are asked instead, one a server: http://HOST:PORT[/COMMANDS],… {host} stands for each server's.
+    ///
+    /// For example http://{host}:8080; /COMMANDS is the servers' admin.commandURL, /commands by default.
+    #[arg(long, value_name = "[NAME=]URL", help_heading = "Ensembles")]
+    #[serde(deserialize_with = "many")]
+    pub admin_url: Vec<Scoped<String>>,
+
     /// Folder of the history. Default: ./history.
     #[arg(long, value_name = "FOLDER", help_heading = "History")]
     pub data_dir: Option<PathBuf>,

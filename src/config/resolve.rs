@@ -10,6 +10,7 @@ use crate::{lens, zk};
 
 const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
 const ACL_SWEEP: Duration = Duration::from_secs(15 * 60);
+const SESSION_SAMPLE: Duration = Duration::from_secs(60);
 const FLUSH_AGE: Duration = Duration::from_secs(5 * 60);
 const FLUSH_BYTES: u64 = 64 << 20;
 const RETENTION_AGE: Duration = Duration::from_secs(90 * 86_400);
@@ -116,6 +117,8 @@ fn spread_tables(levels: &mut [AgentFlags; 3]) {
             put(&mut level.bytes_per_second, name, &own.bytes_per_second);
             put(&mut level.multi_reads, name, &own.multi_reads);
             put(&mut level.acl_sweep, name, &own.acl_sweep);
+            put(&mut level.session_sample, name, &own.session_sample);
+            put(&mut level.admin_url, name, &own.admin_url);
             if own.new_incarnation {
                 level.new_incarnation.push(spec.name.clone());
             }
@@ -175,6 +178,15 @@ fn ensemble(
         }
         None => Some(ACL_SWEEP),
     };
+    let session_sample = match pick(levels, name, |l| &l.session_sample) {
+        Some(every) => every.on().map(|v| within("session_sample", v.0, 5, 86_400, "5s to 1d, or off")).transpose()?,
+        None => Some(SESSION_SAMPLE),
+    };
+    let admin_urls = match pick(levels, name, |l| &l.admin_url) {
+        Some(text) => super::admin_url::expand(&text, &spec.servers)
+            .map_err(|reason| ConfigError::AdminUrl { ensemble: name.to_owned(), reason })?,
+        None => Vec::new(),
+    };
     Ok(EnsembleConfig {
         name: name.to_owned(),
         servers: spec.servers.clone(),
@@ -196,6 +208,8 @@ fn ensemble(
             multi_reads_in_flight,
         },
         acl_sweep,
+        session_sample,
+        admin_urls,
     })
 }
 
@@ -205,7 +219,7 @@ fn check_names(levels: &[AgentFlags; 3], specs: &[EnsembleSpec]) -> Result<(), C
         list.iter().filter_map(|scoped| scoped.name.as_deref()).collect()
     }
     for level in levels {
-        let all: [(&'static str, Vec<&str>); 18] = [
+        let all: [(&'static str, Vec<&str>); 20] = [
             ("session_timeout", names(&level.session_timeout)),
             ("auth_file", names(&level.auth_file)),
             ("auth_env", names(&level.auth_env)),
@@ -224,6 +238,8 @@ fn check_names(levels: &[AgentFlags; 3], specs: &[EnsembleSpec]) -> Result<(), C
             ("bytes_per_second", names(&level.bytes_per_second)),
             ("multi_reads", names(&level.multi_reads)),
             ("acl_sweep", names(&level.acl_sweep)),
+            ("session_sample", names(&level.session_sample)),
+            ("admin_url", names(&level.admin_url)),
         ];
         for (key, names) in all {
             let is_known = |name: &str| specs.iter().chain(&level.ensemble).any(|spec| spec.name == name);

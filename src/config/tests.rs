@@ -54,6 +54,7 @@ fn defaults() {
     assert_eq!(ensemble.session_timeout, Duration::from_secs(30));
     assert_eq!(ensemble.budget, Budget::default());
     assert_eq!(ensemble.acl_sweep, Some(Duration::from_secs(900)));
+    assert_eq!((ensemble.session_sample, ensemble.admin_urls.len()), (Some(Duration::from_secs(60)), 0));
     assert!(ensemble.auth.is_empty() && !ensemble.new_incarnation);
 }
 
@@ -108,6 +109,8 @@ fn every_flag_is_a_key_and_a_variable() {
             "zk_ca" | "zk_cert" | "zk_key" | "sasl_password_file" | "auth_file" | "tls_cert" | "tls_key"
             | "users_file" | "access_log" => "/nowhere",
             "http_host" => "zktrail.example.org",
+            "session_sample" => "20s",
+            "admin_url" => "http://{host}:8080",
             key if key.contains("age") || key.contains("time") || key == "acl_sweep" => "20s",
             _ => "2000000",
         };

@@ -3,7 +3,7 @@
 //! ```text
 //! <dir>/changes/cluster=prod/date=2026-11-20/<first seq>-<last seq>.parquet
 //! <dir>/snapshots/cluster=prod/date=2026-11-20/<seq>.parquet
-//! <dir>/coverage/… <dir>/sessions/…        as changes
+//! <dir>/coverage/… <dir>/sessions/… <dir>/audit/…        as changes
 //! <dir>/wal/cluster=prod/<number of the first frame>.wal
 //! <dir>/wal/cluster=prod/lock              the writer's lock
 //! <dir>/.work/cluster=prod/…               days that are being exchanged
@@ -21,17 +21,19 @@ pub enum Table {
     Changes,
     Coverage,
     Sessions,
+    Audit,
     Snapshots,
 }
 
 impl Table {
-    pub const ALL: [Self; 4] = [Self::Changes, Self::Coverage, Self::Sessions, Self::Snapshots];
+    pub const ALL: [Self; 5] = [Self::Changes, Self::Coverage, Self::Sessions, Self::Audit, Self::Snapshots];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Changes => "changes",
             Self::Coverage => "coverage",
             Self::Sessions => "sessions",
+            Self::Audit => "audit",
             Self::Snapshots => "snapshots",
         }
     }
@@ -42,6 +44,7 @@ impl Table {
             Self::Changes => schema::CHANGES.clone(),
             Self::Coverage => schema::COVERAGE.clone(),
             Self::Sessions => schema::SESSIONS.clone(),
+            Self::Audit => schema::AUDIT.clone(),
             Self::Snapshots => schema::SNAPSHOTS.clone(),
         }
     }

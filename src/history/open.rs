@@ -176,15 +176,16 @@ fn not_observed(mut view: View, wal_dir: &Path) -> Result<View, HistoryError> {
 }
 
 /// The parts of every table, in the order of [`Table::ALL`].
-struct Parts([Vec<Arc<Part>>; 4]);
+struct Parts([Vec<Arc<Part>>; Table::ALL.len()]);
 
 impl Parts {
     fn list(layout: &Layout, cluster: &Arc<str>) -> Result<Self, HistoryError> {
-        let [changes, coverage, sessions, snapshots] = Table::ALL;
+        let [changes, coverage, sessions, audit, snapshots] = Table::ALL;
         Ok(Self([
             list_parts(layout, changes, cluster)?,
             list_parts(layout, coverage, cluster)?,
             list_parts(layout, sessions, cluster)?,
+            list_parts(layout, audit, cluster)?,
             list_parts(layout, snapshots, cluster)?,
         ]))
     }
@@ -264,12 +265,13 @@ fn recover(parts: Parts, cluster: &Arc<str>, log: &Log, wal_dir: &Path) -> Resul
         Some(mark) => mark.clone(),
         None => no_coverage().map_err(arrow)?,
     };
-    let [changes_parts, coverage_parts, sessions_parts, snapshots] = parts.0;
+    let [changes_parts, coverage_parts, sessions_parts, audit, snapshots] = parts.0;
     let view = View {
         cluster: cluster.clone(),
         changes: TableView { parts: changes_parts.into(), head: changes },
         coverage: TableView { parts: coverage_parts.into(), head: coverage },
         sessions: TableView { parts: sessions_parts.into(), head: sessions },
+        audit: audit.into(),
         snapshots: snapshots.into(),
         open_coverage,
     };
@@ -300,7 +302,7 @@ fn day_of(table: Table, batch: &RecordBatch, wal_dir: &Path) -> Result<Day, Hist
     let name = match table {
         Table::Changes => "observed_at",
         Table::Coverage => "to_time",
-        Table::Sessions | Table::Snapshots => "time",
+        Table::Sessions | Table::Audit | Table::Snapshots => "time",
     };
     let times = batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
     let first = times.and_then(|times| times.values().first());

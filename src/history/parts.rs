@@ -59,7 +59,7 @@ pub fn writer_properties(table: Table, cluster: &str, paths_max: usize) -> Write
     let sorted: &[&str] = match table {
         Table::Changes => &["path", "position", "ordinal", "seq"],
         Table::Snapshots => &["path"],
-        Table::Coverage | Table::Sessions => &["seq"],
+        Table::Coverage | Table::Sessions | Table::Audit => &["seq"],
     };
     let sorted = sorted.iter().filter_map(|name| schema.index_of(name).ok()).map(|index| SortingColumn {
         column_idx: index as i32,
@@ -221,7 +221,7 @@ fn flushed(view: &mut View, table: Table, last: i64) {
         Table::Changes => view.changes.head = head::without(&view.changes.head, last),
         Table::Coverage => view.coverage.head = head::without(&view.coverage.head, last),
         Table::Sessions => view.sessions.head = head::without(&view.sessions.head, last),
-        Table::Snapshots => {}
+        Table::Audit | Table::Snapshots => {}
     }
 }
 

@@ -11,7 +11,8 @@
 //!   since: the next one after the import does.
 //! - Of snapshots after the cut all of the last `snapshots_whole_days` are kept, before that the first of each day (and
 //!   incarnation); the one at the cut and the newest always stay.
-//! - `coverage` and `sessions` go by whole days, those older than both the cut's day and every change that is kept.
+//! - `coverage`, `sessions` and `audit` go by whole days, those older than both the cut's day and every change that is
+//!   kept.
 
 mod apply;
 mod imports;
@@ -47,7 +48,7 @@ impl Default for RetentionSettings {
 /// What a cluster's history holds on disk: all that [`plan`] decides by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holdings {
-    /// Of changes, coverage and sessions, in any order.
+    /// Of every table but snapshots, in any order.
     pub parts: Vec<PartHolding>,
     /// Oldest first, by seq.
     pub snapshots: Vec<SnapshotHolding>,
@@ -87,7 +88,7 @@ pub enum Removal {
 /// Reads what [`plan`] needs: the names and sizes of the parts, and the footers of the snapshots.
 pub fn survey(view: &View) -> Result<Holdings, HistoryError> {
     let mut holdings = Holdings::default();
-    for table in [Table::Changes, Table::Coverage, Table::Sessions] {
+    for table in [Table::Changes, Table::Coverage, Table::Sessions, Table::Audit] {
         holdings.parts.extend(view.parts(table).iter().map(|part| PartHolding {
             table,
             day: part.day,
@@ -142,7 +143,7 @@ struct Keep {
     cut_seq: Option<i64>,
     /// Of snapshots, by their place in the list.
     snapshots: HashSet<usize>,
-    /// Coverage and sessions stay from this day on.
+    /// Coverage, sessions and audit stay from this day on.
     first_day: Day,
     bytes: u64,
 }

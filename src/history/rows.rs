@@ -12,7 +12,7 @@ use arrow::error::ArrowError;
 use super::layout::Day;
 use super::schema;
 use super::view::HeadBatch;
-use crate::zk::{Change, Ended, Micros, Source, ZkPath, Zxid};
+use crate::zk::{AuditEntry, Change, Ended, Micros, Source, ZkPath, Zxid};
 
 use super::coverage::Aspect;
 
@@ -252,6 +252,42 @@ impl SightingEvent {
     }
 }
 
+/// Who told of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SightingSource {
+    /// A source of changes: an ephemeral's owner, or a session's opening and closing in the log.
+    Changes(Source),
+    /// The four-letter word `cons` of the server that holds the connection.
+    Cons,
+    /// The same server's AdminServer.
+    AdminServer,
+}
+
+impl SightingSource {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Changes(source) => source.as_str(),
+            Self::Cons => "cons",
+            Self::AdminServer => "admin_server",
+        }
+    }
+
+    /// The source that a column's text names.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "cons" => Some(Self::Cons),
+            "admin_server" => Some(Self::AdminServer),
+            text => Source::parse(text).map(Self::Changes),
+        }
+    }
+}
+
+impl From<Source> for SightingSource {
+    fn from(source: Source) -> Self {
+        Self::Changes(source)
+    }
+}
+
 /// One row of `sessions` before it has its `seq`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sighting {
@@ -261,8 +297,9 @@ pub struct Sighting {
     pub time: Micros,
     pub zxid: Option<Zxid>,
     pub timeout_ms: Option<i32>,
+    /// The client's, `host:port`, as the server that holds the connection sees it.
     pub address: Option<Arc<str>>,
-    pub source: Source,
+    pub source: SightingSource,
 }
 
 /// Sightings as head batches in the schema of `sessions`, one a day, numbered from `first_seq`.
@@ -297,6 +334,39 @@ fn sighting_batch(rows: &[Sighting], seqs: std::ops::Range<i64>) -> Result<Recor
         Arc::new(source.finish()),
     ];
     RecordBatch::try_new(schema::SESSIONS.clone(), columns)
+}
+
+/// Lines of an audit log in the schema of `audit`, numbered from `first_seq`.
+pub fn audit_batch(rows: &[&AuditEntry], first_seq: i64) -> Result<RecordBatch, ArrowError> {
+    let (mut seq, mut time, mut session_id) = (Int64Builder::new(), timestamps(), Int64Builder::new());
+    let (mut user, mut address) = (StringBuilder::new(), StringBuilder::new());
+    let (mut operation, mut path) = (StringBuilder::new(), StringBuilder::new());
+    let (mut node_type, mut acl, mut result) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
+    for (row, number) in rows.iter().zip(first_seq..) {
+        seq.append_value(number);
+        time.append_value(row.time.0);
+        session_id.append_option(row.session_id);
+        user.append_option(row.user.as_deref());
+        address.append_option(row.address.as_deref());
+        operation.append_value(&row.operation);
+        path.append_option(row.path.as_deref());
+        node_type.append_option(row.node_type.as_deref());
+        acl.append_option(row.acl.as_deref());
+        result.append_value(&row.result);
+    }
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(seq.finish()),
+        Arc::new(time.finish()),
+        Arc::new(session_id.finish()),
+        Arc::new(user.finish()),
+        Arc::new(address.finish()),
+        Arc::new(operation.finish()),
+        Arc::new(path.finish()),
+        Arc::new(node_type.finish()),
+        Arc::new(acl.finish()),
+        Arc::new(result.finish()),
+    ];
+    RecordBatch::try_new(schema::AUDIT.clone(), columns)
 }
 
 /// Cuts rows at every change of day, in their order.

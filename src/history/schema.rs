@@ -131,3 +131,20 @@ pub static SESSIONS: LazyLock<SchemaRef> = LazyLock::new(|| {
         required("source", DataType::Utf8),
     ]))
 });
+
+/// What the servers' audit logs say: one row a line, as it was logged; imported, never observed. `time` is the logging
+/// server's clock; `seq` numbers the rows of this table in the order of import. A column is null where the line lacks it.
+pub static AUDIT: LazyLock<SchemaRef> = LazyLock::new(|| {
+    Arc::new(Schema::new(vec![
+        required("seq", DataType::Int64),
+        required("time", timestamp()),
+        optional("session_id", DataType::Int64),
+        optional("user_name", DataType::Utf8),
+        optional("address", DataType::Utf8),
+        required("operation", DataType::Utf8),
+        optional("path", DataType::Utf8),
+        optional("node_type", DataType::Utf8),
+        optional("acl", DataType::Utf8),
+        required("result", DataType::Utf8),
+    ]))
+});

@@ -212,6 +212,7 @@ fn with_parts(view: &View, table: Table, change: impl FnOnce(&mut Vec<Arc<Part>>
         Table::Changes => view.changes.parts = parts,
         Table::Coverage => view.coverage.parts = parts,
         Table::Sessions => view.sessions.parts = parts,
+        Table::Audit => view.audit = parts,
         Table::Snapshots => view.snapshots = parts,
     }
     view

@@ -14,6 +14,8 @@ pub struct View {
     pub changes: TableView,
     pub coverage: TableView,
     pub sessions: TableView,
+    /// Imported straight into parts, so there is no head.
+    pub audit: Arc<[Arc<Part>]>,
     /// Complete snapshots, oldest first (by seq).
     pub snapshots: Arc<[Arc<Part>]>,
     /// The intervals that are being observed right now, in the schema of `coverage` (`seq` -1, `ended` null);
@@ -45,17 +47,18 @@ impl View {
             Table::Changes => &self.changes.parts,
             Table::Coverage => &self.coverage.parts,
             Table::Sessions => &self.sessions.parts,
+            Table::Audit => &self.audit,
             Table::Snapshots => &self.snapshots,
         }
     }
 
-    /// The recorded rows of a table that are not yet in a part. Snapshots have none.
+    /// The recorded rows of a table that are not yet in a part. Snapshots and audit have none.
     pub fn head(&self, table: Table) -> &[HeadBatch] {
         match table {
             Table::Changes => &self.changes.head,
             Table::Coverage => &self.coverage.head,
             Table::Sessions => &self.sessions.head,
-            Table::Snapshots => &[],
+            Table::Audit | Table::Snapshots => &[],
         }
     }
 }

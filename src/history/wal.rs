@@ -60,13 +60,13 @@ pub struct Seqs {
 }
 
 impl Seqs {
-    /// The number of a table; 0 for snapshots, which are not in the WAL.
+    /// The number of a table; 0 for those that are not in the WAL.
     pub fn of(self, table: Table) -> i64 {
         match table {
             Table::Changes => self.changes,
             Table::Coverage => self.coverage,
             Table::Sessions => self.sessions,
-            Table::Snapshots => 0,
+            Table::Audit | Table::Snapshots => 0,
         }
     }
 
@@ -75,7 +75,7 @@ impl Seqs {
             Table::Changes => self.changes = seq,
             Table::Coverage => self.coverage = seq,
             Table::Sessions => self.sessions = seq,
-            Table::Snapshots => {}
+            Table::Audit | Table::Snapshots => {}
         }
     }
 

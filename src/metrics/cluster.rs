@@ -65,6 +65,11 @@ labels! {
     ReadResult { Ok => "ok", NoNode => "no_node", NoAuth => "no_auth", Failed => "failed" }
 }
 
+labels! {
+    /// How it ended that a server was asked who is connected.
+    SampleOutcome { Ok => "ok", Refused => "refused", Failed => "failed" }
+}
+
 const EVENT_KINDS: [EventKind; 3] = [EventKind::Created, EventKind::DataChanged, EventKind::Deleted];
 
 const SCAN_REASONS: [ScanReason; 5] =
@@ -99,6 +104,8 @@ pub(super) struct Families {
     read_budget_znodes: IntGaugeVec,
     read_budget_bytes: IntGaugeVec,
     read_budget_wait_seconds: CounterVec,
+    connection_samples: IntCounterVec,
+    sessions_connected: IntGaugeVec,
     queue_depth: IntGaugeVec,
     queue_capacity: IntGaugeVec,
     wal_bytes: IntGaugeVec,
@@ -140,6 +147,8 @@ impl Families {
             read_budget_znodes: int_gauges(registry, &names::READ_BUDGET_ZNODES)?,
             read_budget_bytes: int_gauges(registry, &names::READ_BUDGET_BYTES)?,
             read_budget_wait_seconds: counters(registry, &names::READ_BUDGET_WAIT_SECONDS)?,
+            connection_samples: int_counters(registry, &names::CONNECTION_SAMPLES)?,
+            sessions_connected: int_gauges(registry, &names::SESSIONS_CONNECTED)?,
             queue_depth: int_gauges(registry, &names::QUEUE_DEPTH)?,
             queue_capacity: int_gauges(registry, &names::QUEUE_CAPACITY)?,
             wal_bytes: int_gauges(registry, &names::WAL_BYTES)?,
@@ -176,6 +185,7 @@ pub struct ClusterSeries {
     changes: Vec<Vec<IntCounter>>,
     rescans: Vec<IntCounter>,
     reads: Vec<Vec<IntCounter>>,
+    connection_samples: Vec<IntCounter>,
     subtree_metrics: Vec<SubtreeMetrics>,
     queue_depth: IntGaugeVec,
     queue_capacity: IntGaugeVec,
@@ -199,6 +209,7 @@ pub struct ClusterSeries {
     pub ephemerals: IntGauge,
     pub data_bytes: IntGauge,
     pub read_budget_wait_seconds: Counter,
+    pub sessions_connected: IntGauge,
     pub wal_bytes: IntGauge,
     pub wal_frames: IntCounter,
     pub wal_fsync_seconds: Histogram,
@@ -245,6 +256,9 @@ impl ClusterMetrics {
             reads: each(ReadKind::ALL, |kind| {
                 each(ReadResult::ALL, |r| families.reads.with_label_values(&[cluster, kind.as_str(), r.as_str()]))
             }),
+            connection_samples: each(SampleOutcome::ALL, |outcome| {
+                families.connection_samples.with_label_values(&[cluster, outcome.as_str()])
+            }),
             subtree_metrics: subtrees
                 .labels()
                 .map(|prefix| SubtreeMetrics {
@@ -275,6 +289,7 @@ impl ClusterMetrics {
             ephemerals: families.ephemerals.with_label_values(&one),
             data_bytes: families.data_bytes.with_label_values(&one),
             read_budget_wait_seconds: families.read_budget_wait_seconds.with_label_values(&one),
+            sessions_connected: families.sessions_connected.with_label_values(&one),
             wal_bytes: families.wal_bytes.with_label_values(&one),
             wal_frames: families.wal_frames.with_label_values(&one),
             wal_fsync_seconds: families.wal_fsync_seconds.with_label_values(&one),
@@ -331,6 +346,11 @@ impl ClusterSeries {
 
     pub fn reads(&self, kind: ReadKind, result: ReadResult) -> &IntCounter {
         &self.reads[kind as usize][result as usize]
+    }
+
+    /// Servers asked who is connected.
+    pub fn connection_samples(&self, outcome: SampleOutcome) -> &IntCounter {
+        &self.connection_samples[outcome as usize]
     }
 
     /// The scans' budget; `None` is no bound, shown as 0.

@@ -93,6 +93,11 @@ metrics! {
     READ_BUDGET_WAIT_SECONDS "read_budget_wait_seconds_total" ["cluster"]
         "Seconds that scans waited for their budget."
 
+    CONNECTION_SAMPLES "connection_samples_total" ["cluster", "outcome"]
+        "Servers asked who is connected, by how that ended: refused where cons is not on the server's whitelist."
+    SESSIONS_CONNECTED "sessions_connected" ["cluster"]
+        "Sessions that the servers listed when they were last asked; those whose server did not answer are not in it."
+
     QUEUE_DEPTH "queue_depth" ["cluster", "queue"]
         "Entries waiting in a bounded queue."
     QUEUE_CAPACITY "queue_capacity" ["cluster", "queue"]

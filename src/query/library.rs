@@ -31,6 +31,7 @@ macro_rules! recipes {
 }
 
 recipes! {
+    "authors",
     "biggest",
     "churn",
     "config-changes",
@@ -41,6 +42,7 @@ recipes! {
     "hottest-paths",
     "path-life",
     "tree-growth",
+    "who-deleted",
 }
 
 /// Every shipped recipe, by name.

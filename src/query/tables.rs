@@ -47,7 +47,7 @@ pub(super) const CATALOG: &str = "zktrail";
 pub(super) const SCHEMA: &str = "public";
 
 /// The tables, as SHOW TABLES lists them.
-pub const NAMES: [&str; 6] = ["changes", "znodes", "snapshots", "coverage", "gaps", "sessions"];
+pub const NAMES: [&str; 7] = ["changes", "znodes", "snapshots", "coverage", "gaps", "sessions", "audit"];
 
 /// The table functions.
 pub const FUNCTIONS: [&str; 2] = ["znodes_at", "tree_diff"];
@@ -92,6 +92,15 @@ impl Tables {
     }
 }
 
+impl Tables {
+    /// The znodes from which sessions show: a history whose tree was never read to the end has sessions all the same.
+    fn ephemerals(&self) -> Arc<dyn TableProvider> {
+        let complete = self.views.iter().filter(|view| !view.snapshots.is_empty());
+        let trees = complete.map(|view| (view.clone(), At::Now)).collect();
+        withheld::as_shown(self.values, Arc::new(ZnodesTable::new(trees, false)))
+    }
+}
+
 #[async_trait]
 impl SchemaProvider for Tables {
     fn table_names(&self) -> Vec<String> {
@@ -105,7 +114,11 @@ impl SchemaProvider for Tables {
             "coverage" => self.parts(Table::Coverage),
             "znodes" => self.znodes(),
             "gaps" => withheld::as_shown(self.values, Arc::new(GapsTable::new(self.views.clone()))),
-            "sessions" => sessions::view(&self.base, self.parts(Table::Sessions), self.znodes()).await?,
+            "audit" => self.parts(Table::Audit),
+            "sessions" => {
+                let (sightings, audit) = (self.parts(Table::Sessions), self.parts(Table::Audit));
+                sessions::view(&self.base, sightings, audit, self.ephemerals()).await?
+            }
             _ => return Ok(None),
         };
         zone::shown_in(self.zone.as_deref(), name, table).map(Some)

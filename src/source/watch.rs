@@ -33,7 +33,7 @@ pub use zookeeper_client::SessionState;
 pub use budget::ReadBudget;
 pub use vet::Identity;
 
-use crate::zk::{EventKind, Observation, ScanReason, ZkPath, Zxid};
+use crate::zk::{EventKind, Observation, ScanReason, SessionId, ZkPath, Zxid};
 use credentials::Credentials;
 use drive::{Driver, SessionEnd};
 use vet::Verdict;
@@ -90,6 +90,11 @@ pub enum Notice {
     Nobody(String),
     /// A lost connection has not come back for a while: why.
     StillLost(String),
+    /// A session of our own has begun.
+    SessionOpened {
+        session: SessionId,
+        timeout: Duration,
+    },
     /// The server took the persistent recursive watch.
     Armed,
     /// Whether this server tells zxids in its events (3.9 and later do).
@@ -226,6 +231,8 @@ pub async fn run(config: WatchConfig, first: ScanReason, mut ports: Ports) -> Re
                 continue;
             }
         };
+        let (session, timeout) = (SessionId(client.session_id().0), client.session_timeout());
+        (ports.notify)(Notice::SessionOpened { session, timeout });
         (failures, let_in) = (0, true);
         let (connected, connection) = watch::channel(true);
         let notify = |notice: Notice| {

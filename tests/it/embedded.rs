@@ -205,6 +205,9 @@ async fn four_letter_words_tell() -> Result<()> {
     for sample in ["zk_znode_count\t5\n", "zk_server_state\tfollower\n", "zk_global_sessions\t1\n"] {
         ensure!(mntr.contains(sample), "{mntr}");
     }
+    let cons = [four_letter_word(addresses[0], "cons").await?, four_letter_word(addresses[1], "cons").await?];
+    let session = format!("sid={:#x}", client.session_id().0);
+    ensure!(cons.iter().filter(|list| list.contains(&session)).count() == 1, "each lists its own: {cons:?}");
     ensure!(four_letter_word(addresses[0], "kill").await?.contains("not in the whitelist"));
     ensemble.stop_server(0);
     ensure!(four_letter_word(addresses[1], "srvr").await?.contains("Mode: leader\n"));

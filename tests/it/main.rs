@@ -31,4 +31,5 @@ mod story;
 mod superset;
 mod tail;
 mod txnlog;
+mod who;
 mod workload;

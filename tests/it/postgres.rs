@@ -374,7 +374,7 @@ async fn postgres_catalog_tells_of_every_table() -> Result<()> {
     let client = recorded.client().await?;
     let version = one(&client, "SELECT version()").await?.unwrap_or_default();
     ensure!(version.starts_with("PostgreSQL 16.4 (zktrail "), "{version}");
-    for table in ["changes", "znodes", "snapshots", "coverage", "gaps", "sessions"] {
+    for table in ["changes", "znodes", "snapshots", "coverage", "gaps", "sessions", "audit"] {
         let shown = client.prepare(&format!("SELECT * FROM {table}")).await?;
         let listed = client
             .query(

@@ -69,6 +69,12 @@ pub fn prometheus(program: &str) -> Option<PathBuf> {
     installed.chain(fetched).find(|program| program.is_file())
 }
 
+/// The jars that a ZooKeeper server's AdminServer needs beside its own.
+pub fn admin_jars() -> Option<PathBuf> {
+    let folder = cache()?.join("zookeeper-admin");
+    folder.join("stamp").is_file().then_some(folder)
+}
+
 /// The interpreter of a folder of the cache that `tests/run` makes whole, or not at all.
 fn environment(name: &str) -> Option<PathBuf> {
     let folder = cache()?.join(name);

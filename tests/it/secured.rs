@@ -237,7 +237,7 @@ async fn sasl_opens(version: Version) -> Result<()> {
     };
     write_jaas(PASSWORD)?;
     let mut settings = servers::Settings::new(version, Shape::Standalone);
-    settings.jvm.push(format!("-Djava.security.auth.login.config={}", jaas.display()));
+    settings.java.push(format!("-Djava.security.auth.login.config={}", jaas.display()));
     settings.extra.push("authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider".to_owned());
     settings.extra.push("sessionRequireClientSASLAuth=true".to_owned());
     let mut server = Ensemble::start_with(settings).await?;

@@ -76,8 +76,9 @@ pub struct Settings {
     pub container_check: Duration,
     /// More lines for zoo.cfg.
     pub extra: Vec<String>,
-    /// More options of the Java machine.
-    pub jvm: Vec<String>,
+    /// More options for java, and a folder of jars beside the server's own.
+    pub java: Vec<String>,
+    pub jars_beside: Option<PathBuf>,
 }
 
 impl Settings {
@@ -90,7 +91,8 @@ impl Settings {
             clock_offset_seconds: 0,
             container_check: Duration::from_secs(24 * 3_600),
             extra: Vec::new(),
-            jvm: Vec::new(),
+            java: Vec::new(),
+            jars_beside: None,
         }
     }
 }
@@ -249,10 +251,15 @@ impl Ensemble {
         }
     }
 
+    /// What a server prints, loggers and all.
+    pub fn log_file(&self, index: usize) -> PathBuf {
+        self.folder.path().join(format!("{index}.log"))
+    }
+
     /// The last lines of every server's log.
     pub fn logs(&self) -> String {
         let tail = |index: usize| {
-            let text = fs::read_to_string(self.folder.path().join(format!("{index}.log"))).unwrap_or_default();
+            let text = fs::read_to_string(self.log_file(index)).unwrap_or_default();
             let lines: Vec<&str> = text.lines().collect();
             format!("--- server {index}\n{}", lines[lines.len().saturating_sub(30)..].join("\n"))
         };
@@ -261,7 +268,7 @@ impl Ensemble {
 
     fn launch(&mut self, index: usize) -> Result<()> {
         let jars = self.settings.version.jars().context("the cache has no jars: run tests/run prepare")?;
-        let log = File::options().create(true).append(true).open(self.folder.path().join(format!("{index}.log")))?;
+        let log = File::options().create(true).append(true).open(self.log_file(index))?;
         // The server dies with us even where nothing can be dropped any more; setpriv replaces itself with it.
         let mut command = Command::new("setpriv");
         command.args([
@@ -282,9 +289,14 @@ impl Ensemble {
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
             "-Dorg.slf4j.simpleLogger.showDateTime=true",
         ]);
-        command.args(&self.settings.jvm);
         command.arg(format!("-Dznode.container.checkIntervalMs={}", self.settings.container_check.as_millis()));
-        command.arg("-cp").arg(jars.join("*")).arg("org.apache.zookeeper.server.quorum.QuorumPeerMain");
+        command.args(&self.settings.java);
+        let mut class_path = jars.join("*").into_os_string();
+        if let Some(beside) = &self.settings.jars_beside {
+            class_path.push(":");
+            class_path.push(beside.join("*"));
+        }
+        command.arg("-cp").arg(class_path).arg("org.apache.zookeeper.server.quorum.QuorumPeerMain");
         command.arg(self.folder.path().join(format!("{index}.cfg")));
         let offset = self.settings.clock_offset_seconds;
         if offset != 0 {

@@ -12,12 +12,13 @@ use zktrail::history::coverage::Aspect;
 use zktrail::history::disk::Disk;
 use zktrail::history::snapshots::{SPILL_BYTES_MAX, SnapshotRow, ValueSpill, write_snapshot};
 use zktrail::history::{
-    CoverageEntry, Entry, History, Layout, RecorderHandle, Settings, Sighting, SightingEvent, SnapshotRequest, State,
+    CoverageEntry, Entry, History, Layout, RecorderHandle, Settings, Sighting, SightingEvent, SightingSource,
+    SnapshotRequest, State,
 };
 use zktrail::query::{Engine, Limits};
 use zktrail::serve::http::{AppState, Hosts, SnapshotRefused, bind, router, serve};
 use zktrail::zk::{
-    Change, ChangeKind, DeleteCause, Ended, Evidence, Micros, NodeType, Source, TimeSource, Zxid, parent,
+    AuditEntry, Change, ChangeKind, DeleteCause, Ended, Evidence, Micros, NodeType, Source, TimeSource, Zxid, parent,
 };
 
 pub const CLUSTER: &str = "prod";
@@ -52,6 +53,7 @@ impl Story {
         let layout = Layout::new(folder.path());
         let settings = Settings { free_space_floor_percent: 0, ..Settings::default() };
         let history = History::open(&layout, CLUSTER, settings)?;
+        history.add_audit(&audit())?;
         let state = history.state();
         let (recorder, thread) = history.record(|_| ());
         let story = Self { layout, state, recorder: Some((recorder, thread)), _folder: folder };
@@ -212,7 +214,7 @@ impl Story {
     /// The deploy at 03:00, a gap while it is mended, and what was tidied up afterwards.
     async fn after_the_deploy(&self, tree: &mut Tree) -> Result<()> {
         let rows = vec![
-            tree.set("03:00:00", "/config/app", Some("timeout=0\npool=10\n")),
+            tree.set("03:00:00", "/config/app", Some("timeout=0\npool=10\n")).by(S1, 7),
             // Withheld: neither value nor hash.
             tree.set("03:00:01", "/config/db", None),
             tree.delete("03:01:00", "/brokers/ids/2", Some(DeleteCause::Expired)),
@@ -244,7 +246,7 @@ impl Story {
         self.open_coverage("03:06:30", tree.zxid - EPOCH, 2).await?;
 
         let mut rows = vec![
-            tree.delete("03:10:00", "/app/old", Some(DeleteCause::Explicit)),
+            tree.delete("03:10:00", "/app/old", Some(DeleteCause::Explicit)).by(0x51, 3),
             tree.create("03:15:00", "/app/tmp", Some("brief"), 0),
             tree.delete("03:15:01", "/app/tmp", None),
             tree.create("03:16:00", "/app/again", Some("first"), 0),
@@ -309,7 +311,46 @@ fn sighting(session_id: i64, event: SightingEvent, at: &str) -> Sighting {
         zxid: None,
         timeout_ms: Some(30_000),
         address: (session_id == S1).then(|| "10.0.0.1:40001".into()),
-        source: Source::Watch,
+        source: if session_id == S1 { SightingSource::Cons } else { Source::Watch.into() },
+    }
+}
+
+/// What the servers' audit logs say of it. Their clock is half a second late.
+fn audit() -> Vec<AuditEntry> {
+    let line = |at: &str, session_id: i64, user: &str, operation: &str, path: &str| AuditEntry {
+        time: Micros(clock(at).0 + 500_000),
+        session_id: Some(session_id),
+        user: Some(user.to_owned()),
+        address: Some(format!("10.0.0.{}", session_id & 0xf)),
+        operation: operation.to_owned(),
+        path: Some(path.into()),
+        node_type: None,
+        acl: None,
+        result: "success".to_owned(),
+    };
+    let refused = |line: AuditEntry| AuditEntry { result: "failure".to_owned(), ..line };
+    vec![
+        refused(line("03:00:00", 0x53, "eve", "setData", "/config/app")),
+        line("03:00:00", S1, "deployer", "setData", "/config/app"),
+        // Nobody knows who asked for this one but the log: paired by path.
+        line("03:15:00", 0x52, "ann", "create", "/app/tmp"),
+        line("03:15:01", 0x52, "ann", "delete", "/app/tmp"),
+        // One deletion is on record at that time, and two are logged.
+        line("03:16:01", 0x52, "ann", "delete", "/app/again"),
+        line("03:16:02", 0x53, "eve", "delete", "/app/again"),
+        // Its changes were made in the gap and are not on record.
+        line("03:05:30", 0x53, "eve", "setData", "/config/app"),
+    ]
+}
+
+/// Names who asked for a change.
+trait By {
+    fn by(self, session_id: i64, cxid: i32) -> Self;
+}
+
+impl By for Change {
+    fn by(self, session_id: i64, cxid: i32) -> Self {
+        Self { session_id: Some(session_id), cxid: Some(cxid), source: Source::Txnlog, ..self }
     }
 }
 

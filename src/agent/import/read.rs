@@ -272,7 +272,7 @@ impl Reading<'_> {
             zxid: Some(zxid),
             timeout_ms: None,
             address: None,
-            source: self.import.settings.source,
+            source: self.import.settings.source.into(),
         }
     }
 }

@@ -51,8 +51,11 @@ pub(super) async fn serve(shared: Arc<Shared>, server: usize, mut stream: TcpStr
     let mut head = [0; 4];
     let Ok(_) = stream.read_exact(&mut head).await else { return };
     if words::is_word(head) {
-        let about =
-            words::About { version: version(&shared), mode: shared.broken.mode(server, shared.options.servers) };
+        let about = words::About {
+            server,
+            version: version(&shared),
+            mode: shared.broken.mode(server, shared.options.servers),
+        };
         let text = shared.machine(|machine| words::answer(&head, machine, &about));
         let _ = stream.write_all(text.as_bytes()).await;
         let _ = stream.shutdown().await;

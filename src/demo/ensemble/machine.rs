@@ -1,7 +1,7 @@
 //! The ensemble as a state machine: a packet and the time in, packets out. It knows no sockets and no clock.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use sha1::{Digest as _, Sha1};
@@ -30,6 +30,8 @@ const NO_ZXID: i64 = -1;
 
 /// One connection.
 struct Peer {
+    server: usize,
+    address: SocketAddr,
     /// Absent until its first packet.
     session: Option<i64>,
     /// Its address, and what it proved since.
@@ -90,6 +92,14 @@ impl Machine {
         self.peers.len()
     }
 
+    /// The clients of one server: their addresses, and their sessions with their timeouts.
+    pub fn clients(&self, server: usize) -> impl Iterator<Item = (SocketAddr, Option<(i64, Duration)>)> {
+        self.peers.values().filter(move |peer| peer.server == server).map(|peer| {
+            let session = peer.session.and_then(|id| Some((id, self.sessions.timeout(id)?)));
+            (peer.address, session)
+        })
+    }
+
     pub fn sessions(&self) -> &Sessions {
         &self.sessions
     }
@@ -98,10 +108,10 @@ impl Machine {
         self.watches.len()
     }
 
-    /// A client has connected.
-    pub fn open(&mut self, connection: ConnectionId, address: IpAddr) {
-        let identities = vec![Id::new("ip", &address.to_string())];
-        self.peers.insert(connection, Peer { session: None, identities });
+    /// A client has connected to a server, by its index.
+    pub fn open(&mut self, connection: ConnectionId, server: usize, address: SocketAddr) {
+        let identities = vec![Id::new("ip", &address.ip().to_string())];
+        self.peers.insert(connection, Peer { server, address, session: None, identities });
     }
 
     /// A connection is gone, from whichever side. Its session is not.

@@ -99,7 +99,7 @@ impl Shared {
         let (load, cut) = (Arc::new(Load::default()), Arc::new(Notify::new()));
         let outlet = Outlet { server, queue: sender, load: Arc::clone(&load), cut: Arc::clone(&cut) };
         core.outlets.insert(id, outlet);
-        core.machine.open(id, peer.ip());
+        core.machine.open(id, server, peer);
         Some(Inlet { id, queue, load, cut })
     }
 

@@ -30,6 +30,10 @@ impl Sessions {
         self.open.keys().copied()
     }
 
+    pub fn timeout(&self, id: i64) -> Option<Duration> {
+        self.open.get(&id).map(|session| session.timeout)
+    }
+
     pub fn get_mut(&mut self, id: i64) -> Option<&mut Session> {
         self.open.get_mut(&id)
     }

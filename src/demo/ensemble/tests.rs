@@ -1,6 +1,6 @@
 //! The machine by itself: packets in, packets out, time as told.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use proptest::collection::vec;
@@ -114,7 +114,7 @@ impl Rig {
     fn connect_with(&mut self, request: &ConnectRequest) -> (ConnectionId, Vec<Sent>) {
         self.connections += 1;
         let id = ConnectionId(self.connections);
-        self.machine.open(id, IpAddr::V4(Ipv4Addr::LOCALHOST));
+        self.machine.open(id, 0, (Ipv4Addr::LOCALHOST, 40_000).into());
         self.connecting.push(id);
         self.raw(id, &request.to_bytes());
         let sent = self.take(id);

@@ -4,6 +4,8 @@ use super::machine::Machine;
 
 /// What the machine does not know of itself.
 pub(super) struct About<'a> {
+    /// The index of the server that is asked.
+    pub server: usize,
     pub version: &'a str,
     /// `standalone`, `leader` or `follower`.
     pub mode: &'a str,
@@ -21,12 +23,23 @@ pub(super) fn answer(word: &[u8; 4], machine: &Machine, about: &About<'_>) -> St
         b"isro" => "rw".to_owned(),
         b"srvr" => srvr(machine, about),
         b"mntr" => mntr(machine, about),
+        b"cons" => cons(machine, about),
         b"envi" => format!("Environment:\nzookeeper.version={}\n", about.version),
         _ => {
             let word = String::from_utf8_lossy(word);
             format!("{word} is not executed because it is not in the whitelist.\n")
         }
     }
+}
+
+fn cons(machine: &Machine, about: &About<'_>) -> String {
+    let clients = machine.clients(about.server).map(|(address, session)| match session {
+        Some((id, timeout)) => {
+            format!(" /{address}[1](queued=0,recved=1,sent=1,sid={id:#x},lop=NA,to={})\n", timeout.as_millis())
+        }
+        None => format!(" /{address}[1](queued=0,recved=1,sent=0)\n"),
+    });
+    clients.chain(["\n".to_owned()]).collect()
 }
 
 fn srvr(machine: &Machine, about: &About<'_>) -> String {

@@ -61,7 +61,7 @@ pub struct Compacted {
 /// Whether such a day is compact already only its parts' footers tell: [`compact_day`] looks.
 pub fn closed_days(view: &View, now: Micros) -> Vec<(Table, Day)> {
     let mut days = Vec::new();
-    for table in [Table::Changes, Table::Coverage, Table::Sessions] {
+    for table in [Table::Changes, Table::Coverage, Table::Sessions, Table::Audit] {
         let mut of_table: Vec<Day> = view.parts(table).iter().map(|part| part.day).collect();
         of_table.sort_unstable();
         let several = of_table.chunk_by(|a, b| a == b).filter(|parts| parts.len() > 1);
@@ -103,7 +103,7 @@ pub fn compact_closed_days(
 }
 
 /// Compacts one day: changes into parts of the given size, cut by position and sorted inside; coverage, its rolled
-/// intervals joined, and sessions into one part each. Gives `None` where the day is compact.
+/// intervals joined, sessions and audit into one part each. Gives `None` where the day is compact.
 pub fn compact_day(
     disk: &Disk,
     layout: &Layout,
@@ -130,7 +130,7 @@ pub fn compact_day(
         let built = match table {
             Table::Changes => build_changes(disk, folder, &parts, limits)?,
             Table::Coverage => vec![build_coverage(disk, folder, &parts)?],
-            Table::Sessions => {
+            Table::Sessions | Table::Audit => {
                 let (range, rows_written) = merge_into(disk, folder, &parts, Order::Seq, None, &[])?;
                 check_rows(folder, rows, rows_written)?;
                 range.into_iter().collect()

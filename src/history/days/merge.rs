@@ -24,7 +24,7 @@ pub(in crate::history) type Run = Box<dyn Iterator<Item = Result<RecordBatch, Hi
 pub(in crate::history) enum Order {
     /// Of a part of changes: (path, position, ordinal, seq).
     Changes,
-    /// Of a part of coverage or sessions.
+    /// Of a part of coverage, sessions or audit.
     Seq,
 }
 

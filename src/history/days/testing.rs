@@ -132,6 +132,7 @@ impl Fixture {
             changes: table(Table::Changes),
             coverage: table(Table::Coverage),
             sessions: table(Table::Sessions),
+            audit: parts(Table::Audit),
             snapshots: parts(Table::Snapshots),
             ..empty_view()
         });
@@ -220,6 +221,7 @@ fn empty_view() -> View {
         changes: TableView::default(),
         coverage: TableView::default(),
         sessions: TableView::default(),
+        audit: Arc::from([]),
         snapshots: Arc::from([]),
         open_coverage: RecordBatch::new_empty(schema::COVERAGE.clone()),
     }

@@ -15,7 +15,7 @@ use super::super::layout::{Day, Table};
 use super::super::open::History;
 use super::super::part::Part;
 use super::super::replay::rows::{column, text, value};
-use super::super::rows::{CoverageRow, Sighting, SightingEvent, coverage_rows, sighting_rows};
+use super::super::rows::{CoverageRow, Sighting, SightingEvent, SightingSource, coverage_rows, sighting_rows};
 use super::super::timeline;
 use super::super::view::{HeadBatch, View};
 use crate::zk::{Ended, Micros, Source, Zxid};
@@ -220,7 +220,7 @@ fn decode_sightings(batch: &RecordBatch, place: &Path, sightings: &mut Vec<Sight
     for at in 0..batch.num_rows() {
         let events = [SightingEvent::Opened, SightingEvent::Seen, SightingEvent::Closed];
         let event = events.into_iter().find(|own| own.as_str() == event.value(at));
-        let (Some(event), Some(source)) = (event, Source::parse(source.value(at))) else { continue };
+        let (Some(event), Some(source)) = (event, SightingSource::parse(source.value(at))) else { continue };
         sightings.push(Sighting {
             incarnation: incarnation.value(at),
             session_id: session.value(at),

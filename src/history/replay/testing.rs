@@ -212,6 +212,7 @@ pub(crate) fn view(parts: Vec<Arc<Part>>, head: Vec<RecordBatch>, snapshots: Vec
         changes: TableView { parts: parts.into(), head: head.into() },
         coverage: TableView::default(),
         sessions: TableView::default(),
+        audit: Arc::from(Vec::new()),
         snapshots: snapshots.into(),
         open_coverage: coverage(&[]),
     }

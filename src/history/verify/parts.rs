@@ -38,8 +38,8 @@ pub(super) fn check(view: &View, findings: &mut Findings, progress: &mut impl Fn
     let changes = TableView { parts: readable(Table::Changes), head: view.changes.head.clone() };
     let coverage = TableView { parts: readable(Table::Coverage), head: view.coverage.head.clone() };
     let sessions = TableView { parts: readable(Table::Sessions), head: view.sessions.head.clone() };
-    let snapshots = readable(Table::Snapshots);
-    View { changes, coverage, sessions, snapshots, ..view.clone() }
+    let (audit, snapshots) = (readable(Table::Audit), readable(Table::Snapshots));
+    View { changes, coverage, sessions, audit, snapshots, ..view.clone() }
 }
 
 fn check_part(part: &Part, findings: &mut Findings) -> Result<(), HistoryError> {

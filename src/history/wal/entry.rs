@@ -35,8 +35,8 @@ impl Kind {
             Self::Rows(Table::Coverage) => 2,
             Self::Rows(Table::Sessions) => 3,
             Self::Mark => 4,
-            // Snapshots are written as parts, never through the WAL.
-            Self::Rows(Table::Snapshots) => 0,
+            // Written as parts, never through the WAL.
+            Self::Rows(Table::Audit | Table::Snapshots) => 0,
         }
     }
 

@@ -14,6 +14,7 @@ fn view(cluster: &str) -> View {
         changes: TableView::default(),
         coverage: TableView::default(),
         sessions: TableView::default(),
+        audit: Arc::from(Vec::new()),
         snapshots: Arc::from(Vec::new()),
         open_coverage: RecordBatch::new_empty(schema::COVERAGE.clone()),
     }

@@ -67,7 +67,7 @@ pub fn sighting(n: i64) -> Sighting {
         zxid: None,
         timeout_ms: Some(4_000),
         address: None,
-        source: Source::Watch,
+        source: Source::Watch.into(),
     }
 }
 

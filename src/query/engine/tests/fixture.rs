@@ -151,6 +151,7 @@ pub(crate) fn view(cluster: &str, parts: Vec<Arc<Part>>, head: &[Row]) -> View {
         changes: TableView { parts: parts.into(), head: head.into() },
         coverage: TableView::default(),
         sessions: TableView::default(),
+        audit: Arc::from(Vec::new()),
         snapshots: Arc::from(Vec::new()),
         open_coverage: RecordBatch::new_empty(schema::COVERAGE.clone()),
     }
