@@ -41,8 +41,10 @@ pub(super) fn fates(truth: &[&Change], rows: &[Recorded], reach: Reach) -> Resul
     let mut path = Path { truth, taken: vec![false; truth.len()], fates: vec![None; rows.len()] };
     path.placed(rows)?;
     // Those that tell their version first: each is one change and no other.
-    path.unplaced(rows, is_told);
-    path.unplaced(rows, |_| true);
+    path.unplaced(rows, End::First, is_told);
+    path.unplaced(rows, End::First, |row| !may_be_before(row, reach));
+    // What may have happened before the log begins is looked for from its end: there the log has all of it.
+    path.unplaced(rows, End::Last, |_| true);
     let fate = |(row, fate): (&Recorded, Option<Fate>)| match fate {
         Some(fate) => Ok(fate),
         None => unmatched(row, reach),
@@ -72,9 +74,10 @@ impl Path<'_> {
             if let ([row], [twin]) = (group, twins.as_slice()) {
                 contradicts(&rows[*row], self.truth[*twin])?;
             }
-            for row in group {
+            // What is read of several shows the last.
+            for row in group.iter().rev() {
                 let told = |at: &&usize| !self.taken[**at] && tells(&rows[*row], self.truth[**at]);
-                let next = twins.iter().find(told).or_else(|| twins.iter().find(|at| !self.taken[**at]));
+                let next = twins.iter().rev().find(told).or_else(|| twins.iter().rev().find(|at| !self.taken[**at]));
                 if let Some(twin) = next.copied() {
                     self.take(*row, twin, &rows[*row]);
                 }
@@ -83,13 +86,17 @@ impl Path<'_> {
         Ok(())
     }
 
-    /// Rows without a zxid, in their order: each is the first change that it may be.
-    fn unplaced(&mut self, rows: &[Recorded], wanted: impl Fn(&Recorded) -> bool) {
+    /// Rows without a zxid, in their order (or from its end): each is the first (or last) change that it may be.
+    fn unplaced(&mut self, rows: &[Recorded], end: End, wanted: impl Fn(&Recorded) -> bool) {
         let open = |at: &usize| rows[*at].zxid.is_none() && self.fates[*at].is_none() && wanted(&rows[*at]);
         let mut order: Vec<usize> = (0..rows.len()).filter(open).collect();
         order.sort_by_key(|at| (rows[*at].position, rows[*at].seq));
+        if end == End::Last {
+            order.reverse();
+        }
         for at in order {
             let row = &rows[at];
+            let (low, high) = self.between(rows, row);
             let may_be = |twin: &usize| {
                 let change = self.truth[*twin];
                 let zxid = change.zxid.unwrap_or_default().0;
@@ -99,16 +106,50 @@ impl Path<'_> {
                     && row.bound.is_none_or(|bound| zxid <= bound)
                     && tells(row, change)
             };
-            if let Some(twin) = (0..self.truth.len()).find(may_be) {
+            let twin = match end {
+                End::First => (low..high).find(may_be),
+                End::Last => (low..high).rev().find(may_be),
+            };
+            if let Some(twin) = twin {
                 self.take(at, twin, row);
             }
         }
+    }
+
+    /// The changes that a row may be by the order in which they were heard: behind those of the rows that were heard live
+    /// before it, before those of the rows after it.
+    fn between(&self, rows: &[Recorded], row: &Recorded) -> (usize, usize) {
+        let (mut low, mut high) = (0, self.truth.len());
+        if !row.live {
+            return (low, high);
+        }
+        for (other, fate) in rows.iter().zip(&self.fates).filter(|(other, _)| other.live) {
+            match fate {
+                Some(Fate::Same(twin) | Fate::Completed(twin)) if other.seq < row.seq => low = low.max(twin + 1),
+                Some(Fate::Same(twin) | Fate::Completed(twin)) => high = high.min(*twin),
+                _ => {}
+            }
+        }
+        (low, high.max(low))
     }
 
     fn take(&mut self, row: usize, twin: usize, recorded: &Recorded) {
         self.taken[twin] = true;
         self.fates[row] = Some(if recorded.lossless { Fate::Same(twin) } else { Fate::Completed(twin) });
     }
+}
+
+/// Which end of what a row may be is taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    First,
+    Last,
+}
+
+/// Whether a row may be of the time before the log begins, and is not of the time after its present end.
+fn may_be_before(row: &Recorded, reach: Reach) -> bool {
+    let ends = row.bound.is_some_and(|bound| bound <= reach.to);
+    row.position < reach.begin || (row.position == reach.begin && ends)
 }
 
 /// Whether a row says which of its path's changes it is.

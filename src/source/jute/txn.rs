@@ -1,7 +1,7 @@
 //! Transactions as servers 3.5 to 3.9 write them into their logs and send them to their learners.
 //!
 //! A transaction is its header, its body by the header's type, and from 3.6 on 12 bytes of digest behind it, where the
-//! server keeps one. Reading borrows: paths and values are slices of the bytes that are read.
+//! server keeps one and the request did not fail. Reading borrows: paths and values are slices of the bytes that are read.
 //!
 //! Two places are not told by the bytes alone:
 //! - closeSession has no body up to 3.5, and a list of paths from 3.6 on (unless the operator turned that off). What follows its header in exactly 12 bytes is
@@ -71,7 +71,13 @@ impl<'a> Entry<'a> {
         }
         let txn = Txn::read(op, &mut from)?;
         let digest = digest(&mut from)?;
-        *digests = if digest.is_some() { Digests::Present } else { Digests::Absent };
+        // What failed has none in any file.
+        let failed = matches!(txn, Txn::Error { .. }) || txn.is_failed_multi();
+        *digests = match (*digests, digest) {
+            (_, Some(_)) => Digests::Present,
+            (Digests::Unknown, None) if !failed => Digests::Absent,
+            (known, None) => known,
+        };
         Ok(Self { header, txn, digest })
     }
 

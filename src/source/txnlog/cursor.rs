@@ -56,7 +56,7 @@ impl Cursor {
     }
 
     /// The record with what decodes it.
-    pub(super) fn to_decode(&mut self) -> Option<(RawRecord<'_>, &mut Decoder)> {
+    pub(super) fn decodable(&mut self) -> Option<(RawRecord<'_>, &mut Decoder)> {
         Some((self.segment.record()?, &mut self.decoder))
     }
 

@@ -52,6 +52,8 @@ pub enum Corruption {
     BehindTheEnd,
     #[error("the record is whole, but no transaction: {0}")]
     Undecodable(#[from] JuteError),
+    #[error("the record is whole, but {0:?} is no path")]
+    Path(String),
     #[error("the record's zxid is {0}")]
     Zxid(i64),
 }

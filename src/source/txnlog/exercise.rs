@@ -28,7 +28,7 @@ pub fn segment(bytes: &[u8]) {
                 Ok(Step::Record) => {
                     let record = segment.record().map(|record| decoder.decode(record.payload, &mut acls));
                     if let Some(Err(error)) = record {
-                        let _ = segment.refuse(error.into());
+                        let _ = segment.refuse(error);
                     }
                 }
                 Ok(Step::Skipped(_)) => assert!(skip_corrupt),

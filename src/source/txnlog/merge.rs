@@ -167,7 +167,7 @@ impl Transactions {
             self.spend(zxid);
             return Ok(None);
         }
-        let Some((record, decoder)) = self.open.get_mut(first).and_then(Cursor::to_decode) else { return Ok(None) };
+        let Some((record, decoder)) = self.open.get_mut(first).and_then(Cursor::decodable) else { return Ok(None) };
         let bytes = record.payload.len() as u64;
         match decoder.decode(record.payload, &mut self.acls) {
             Ok(transaction) => {
@@ -178,7 +178,7 @@ impl Transactions {
             }
             Err(error) => {
                 for at in std::iter::once(first).chain(others).rev() {
-                    let moved = self.open[at].refuse(error.clone().into())?;
+                    let moved = self.open[at].refuse(error.clone())?;
                     self.moved(at, moved);
                 }
                 Ok(None)

@@ -155,6 +155,23 @@ fn twelve_bytes_behind_a_closed_session_are_told_by_the_others() {
 }
 
 #[test]
+fn what_failed_tells_nothing_of_digests() {
+    let header = TxnHeader::default();
+    let read = |txn: Txn<'_>, digest, before| {
+        let mut digests = before;
+        Entry::read(&Entry { header, txn, digest }.to_bytes(), &mut digests).unwrap();
+        digests
+    };
+    let error = Txn::Error { code: -101 };
+    let (set, digest) = (Txn::CreateSession { timeout_ms: 1 }, Some(TxnDigest::default()));
+    assert_eq!(read(error.clone(), None, Digests::Unknown), Digests::Unknown);
+    assert_eq!(read(error.clone(), None, Digests::Present), Digests::Present);
+    assert_eq!(read(Txn::Multi(vec![error]), None, Digests::Unknown), Digests::Unknown);
+    assert_eq!(read(set.clone(), None, Digests::Unknown), Digests::Absent);
+    assert_eq!(read(set, digest, Digests::Absent), Digests::Present);
+}
+
+#[test]
 fn a_creation_without_the_parents_cversion_is_read() {
     let mut writer = Writer::new();
     TxnHeader::default().write(&mut writer);

@@ -8,14 +8,58 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::build::*;
-use crate::source::txnlog::exercise;
+use crate::source::jute::txn::{Digests, Entry};
+use crate::source::txnlog::{AclCache, Decoder, Ending, Segment, Snapshot, Step, TxnlogError, exercise};
 
-fn corpus(target: &str) -> Vec<Vec<u8>> {
+/// Names tell: what is not called torn or corrupt is as a server of that version wrote it.
+fn named_corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let inputs: Vec<Vec<u8>> = files.map(|file| fs::read(file.unwrap().path()).unwrap()).collect();
-    assert!(inputs.len() >= 3, "{} has a corpus", folder.display());
+    let inputs: Vec<_> = files
+        .map(|file| file.unwrap())
+        .map(|file| (file.file_name().into_string().unwrap(), fs::read(file.path()).unwrap()))
+        .collect();
+    assert!(inputs.len() >= 5, "{} has a corpus", folder.display());
     inputs
+}
+
+fn corpus(target: &str) -> Vec<Vec<u8>> {
+    named_corpus(target).into_iter().map(|(_, bytes)| bytes).collect()
+}
+
+#[test]
+fn what_servers_wrote_is_read() {
+    let of_servers = |target| named_corpus(target).into_iter().filter(|(name, _)| name.starts_with("3."));
+    for (name, bytes) in of_servers("txn") {
+        let entry = Entry::read(&bytes, &mut Digests::Unknown).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let has_digest = !name.starts_with("3.5") && !name.ends_with("error");
+        assert_eq!(entry.digest.is_some(), has_digest, "{name}");
+        assert_eq!(entry.to_bytes(), bytes, "{name}");
+        assert_eq!(entry.txn.is_failed_multi(), name.ends_with("multi-failed"), "{name}");
+    }
+    for (name, bytes) in of_servers("segment") {
+        let (mut records, mut decoder, mut acls) = (0, Decoder::default(), AclCache::default());
+        let mut segment = Segment::open(&name, bytes.as_slice(), false).unwrap();
+        let ending = loop {
+            match segment.advance() {
+                Ok(Step::Record) => records += 1,
+                Ok(Step::End(ending)) => break Ok(ending),
+                Ok(Step::Skipped(place)) => panic!("{name}: {place:?}"),
+                Err(error) => break Err(error),
+            }
+            let decoded = segment.record().map(|record| decoder.decode(record.payload, &mut acls));
+            assert!(matches!(decoded, Some(Ok(_))), "{name}: {decoded:?}");
+        };
+        match name.split_once('-').map_or("", |(_, kind)| kind) {
+            "corrupt" => assert!(matches!(ending, Err(TxnlogError::Corrupt { .. })), "{name}: {ending:?}"),
+            "torn" => assert!(matches!(ending, Ok(Ending::Torn { .. })), "{name}: {ending:?}"),
+            _ => assert!(matches!(ending, Ok(Ending::Whole)) && records >= 3, "{name}: {ending:?}"),
+        }
+    }
+    for (name, bytes) in of_servers("snapshot") {
+        let znodes: Result<Vec<_>, _> = Snapshot::open(&name, bytes.as_slice()).unwrap().collect();
+        assert_eq!(znodes.is_ok(), !name.ends_with("torn"), "{name}: {:?}", znodes.err());
+    }
 }
 
 #[test]
