@@ -49,6 +49,9 @@ lines AS (
         AND session_id <> 0 AND $cluster IN ('', cluster) AND prefix(path, depth($under)) = $under
         AND time >= $since - INTERVAL '1 hour' AND time <= $until + INTERVAL '1 hour'
 ),
+nameless AS (
+    SELECT DISTINCT cluster, path FROM written WHERE own_pairing = 2
+),
 -- Changes and lines in one row after the other. A change whose session is known counts also among those of its path.
 both AS (
     SELECT
@@ -62,13 +65,25 @@ both AS (
         2, false, 0, cluster, kind, path, 0,
         incarnation, position, zxid, ordinal, seq, time, cause, evidence, missed, source, ephemeral_owner,
         session_id, session_by, NULL, NULL
-    FROM written WHERE own_pairing = 1
+    FROM written WHERE own_pairing = 1 AND EXISTS (
+        SELECT 1 FROM nameless WHERE nameless.cluster = written.cluster AND nameless.path = written.path
+    )
     UNION ALL
     SELECT
-        pairing, false, 1, cluster, kind, path, CASE pairing WHEN 1 THEN session_id ELSE 0 END,
-        0, 0, NULL, 0, seq, time, NULL, NULL, 0, NULL, 0,
+        1, false, 1, cluster, kind, path, session_id AS session_key, 0, 0, NULL, 0, seq, time, NULL, NULL, 0, NULL, 0,
         session_id, NULL, user_name, address
-    FROM lines CROSS JOIN (VALUES (1), (2)) AS pairings (pairing)
+    FROM lines WHERE EXISTS (
+        SELECT 1 FROM written
+        WHERE own_pairing = 1 AND written.cluster = lines.cluster AND written.session_id = lines.session_id
+            AND written.path = lines.path
+    )
+    UNION ALL
+    SELECT
+        2, false, 1, cluster, kind, path, 0, 0, 0, NULL, 0, seq, time, NULL, NULL, 0, NULL, 0,
+        session_id, NULL, user_name, address
+    FROM lines WHERE EXISTS (
+        SELECT 1 FROM nameless WHERE nameless.cluster = lines.cluster AND nameless.path = lines.path
+    )
 ),
 steps AS (
     SELECT
@@ -100,15 +115,30 @@ places AS (
         sum(missed) OVER (PARTITION BY pairing, cluster, kind, path, session_key, island) AS missed_count
     FROM islands
 ),
+-- Of each place there is one change at most, and one line.
 pairs AS (
     SELECT
-        *,
+        cluster, kind, path, line_count, change_count,
         pairing <> 0 AND line_count = change_count AND (pairing = 1 OR missed_count = 0) AS is_paired,
-        max(CASE is_line WHEN 1 THEN session_id END) OVER pair AS line_session,
-        max(CASE is_line WHEN 1 THEN user_name END) OVER pair AS line_user,
-        max(CASE is_line WHEN 1 THEN address END) OVER pair AS line_address
+        max(CASE is_line WHEN 0 THEN incarnation END) AS incarnation,
+        max(CASE is_line WHEN 0 THEN position END) AS position,
+        max(CASE is_line WHEN 0 THEN zxid END) AS zxid,
+        max(CASE is_line WHEN 0 THEN ordinal END) AS ordinal,
+        max(CASE is_line WHEN 0 THEN seq END) AS seq,
+        max(CASE is_line WHEN 0 THEN time END) AS time,
+        max(cause) AS cause,
+        max(evidence) AS evidence,
+        max(missed) AS missed,
+        max(source) AS source,
+        max(CASE is_line WHEN 0 THEN ephemeral_owner END) AS ephemeral_owner,
+        max(CASE is_line WHEN 0 THEN session_id END) AS session_id,
+        max(session_by) AS session_by,
+        max(CASE is_line WHEN 1 THEN session_id END) AS line_session,
+        max(user_name) AS line_user,
+        max(address) AS line_address
     FROM places
-    WINDOW pair AS (PARTITION BY pairing, cluster, kind, path, session_key, island, place)
+    GROUP BY cluster, kind, path, pairing, session_key, island, place, line_count, change_count, missed_count
+    HAVING max(CASE WHEN is_own THEN 1 ELSE 0 END) = 1
 ),
 named AS (
     SELECT
@@ -129,7 +159,7 @@ named AS (
             ELSE 'not known: watches do not tell, and no audit line is near'
         END AS session_by
     FROM pairs
-    WHERE is_own AND time >= $since AND time <= $until AND ($ephemerals OR ephemeral_owner = 0)
+    WHERE time >= $since AND time <= $until AND ($ephemerals OR ephemeral_owner = 0)
 ),
 authored AS (
     SELECT

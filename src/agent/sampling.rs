@@ -9,7 +9,7 @@ mod known;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use self::known::{Heard, Known};
 use crate::config::EnsembleConfig;
@@ -85,20 +85,32 @@ pub struct Sampling {
     pub recorder: RecorderHandle,
     pub metrics: ClusterMetrics,
     pub own: mpsc::Receiver<OwnSession>,
+    pub stop: watch::Receiver<bool>,
 }
 
 impl Sampling {
-    /// Runs until the recorder has gone. Cancelling it loses at most one round.
+    /// Runs until it is stopped, or the recorder has gone. Cancelling it loses when the sessions were last seen, at most by
+    /// how rarely that is recorded.
     pub async fn run(mut self) {
         let mut known = Known::new(self.incarnation);
         let mut told = Told::default();
         let every = self.every.unwrap_or(Duration::MAX);
         let mut round = tokio::time::interval(every.min(LONGEST));
         round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut stop = self.stop.clone();
         loop {
             let sightings = tokio::select! {
+                biased;
+                () = told_to_stop(&mut stop) => {
+                    // Nobody listens where the recorder has gone already.
+                    let _ = self.recorder.send(Entry::Sightings(known.last_seen())).await;
+                    return;
+                }
                 Some(own) = self.own.recv() => vec![self.opened(own)],
-                _ = round.tick(), if self.every.is_some() => self.round(&mut known, &mut told).await,
+                _ = round.tick(), if self.every.is_some() => tokio::select! {
+                    sightings = self.round(&mut known, &mut told) => sightings,
+                    () = told_to_stop(&mut stop) => continue,
+                },
                 else => return,
             };
             if !sightings.is_empty() && self.recorder.send(Entry::Sightings(sightings)).await.is_err() {
@@ -152,6 +164,11 @@ impl Sampling {
         }
         round.sightings
     }
+}
+
+async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
+    // A sender that is gone is an agent that is.
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Beyond this an interval is none.

@@ -219,6 +219,7 @@ impl Supervisor {
             recorder: recorder.clone(),
             metrics: self.metrics.clone(),
             own,
+            stop: self.stop.clone(),
         };
         let sampling = tokio::spawn(sampling.run());
         let notices = Notices::new(cluster.clone(), self.metrics.clone(), self.status.clone(), QUEUE_ITEMS_MAX);
@@ -291,7 +292,12 @@ impl Supervisor {
             });
         }
         let ended = source.await;
-        cancelled(sampling).await;
+        if *self.stop.borrow() {
+            // It has its last words, which need the recorder alone.
+            let _ = sampling.await;
+        } else {
+            cancelled(sampling).await;
+        }
         let why = match &ended {
             Ok(Ok(())) => Ended::Stopped,
             Ok(Err(SourceError::AuthFailed { .. })) => Ended::AuthFailed,

@@ -75,6 +75,15 @@ impl Known {
         round
     }
 
+    /// When each session was last there, where that is not on record: nobody will be asked any more.
+    pub(super) fn last_seen(&mut self) -> Vec<Sighting> {
+        let incarnation = self.incarnation;
+        let later = self.sessions.iter().filter(|(_, session)| session.seen_at > session.recorded_at);
+        let sightings = later.map(|(session_id, session)| sighting(incarnation, *session_id, session)).collect();
+        self.sessions.values_mut().for_each(|session| session.recorded_at = session.seen_at);
+        sightings
+    }
+
     fn listed(&mut self, at: Micros, source: SightingSource, connection: Connection, round: &mut Round) {
         let Connection { session_id, address, timeout_ms } = connection;
         if self.sessions.len() >= self.sessions_max && !self.sessions.contains_key(&session_id) {
@@ -191,6 +200,16 @@ mod tests {
         for minute in 10..20 {
             assert_eq!(recorded(&mut known, minute, &[], true), []);
         }
+    }
+
+    #[test]
+    fn the_last_words_say_who_was_there() {
+        let mut known = Known::new(1);
+        recorded(&mut known, 1, &[(7, "a:1")], true);
+        recorded(&mut known, 2, &[(7, "a:1"), (8, "b:1")], true);
+        let last: Vec<_> = known.last_seen().iter().map(|row| (row.session_id, row.time.0 / MINUTE)).collect();
+        assert_eq!(last, [(7, 2)], "the other is on record as it was last there");
+        assert_eq!(known.last_seen(), []);
     }
 
     #[test]
