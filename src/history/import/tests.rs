@@ -246,7 +246,7 @@ fn sightings_are_recorded_once() {
         zxid: Some(Zxid(zxid)),
         timeout_ms: None,
         address: None,
-        source: Source::Txnlog,
+        source: Source::Txnlog.into(),
     };
     for round in 0..2 {
         let mut importer = rig.open().unwrap().import(settings()).unwrap();
