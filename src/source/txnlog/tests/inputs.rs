@@ -257,6 +257,28 @@ fn a_corrupt_record_is_an_error_or_a_hole() {
 }
 
 #[test]
+fn a_hole_is_explained_by_what_was_corrupt_there() {
+    let folder = tempfile::tempdir().unwrap();
+    // The first record of a segment, of which another server has the next ones.
+    write_log(&folder.path().join("a"), epoch(1, 1..=10));
+    let mut bytes = log(epoch(1, 11..=20));
+    let [second, third] = [1, 2].map(|count| log(epoch(1, 11..=10 + count)).len());
+    bytes[40] ^= 1;
+    bytes[second + 40] ^= 1;
+    bytes[third + 40] ^= 1;
+    fs::write(folder.path().join("a/log.10000000b"), bytes).unwrap();
+    write_log(&folder.path().join("b"), epoch(1, 12..=12));
+    let (zxids, notes) = read(find(&[folder.path()]).transactions(FIRST, SKIPPING).unwrap());
+    assert_eq!(zxids, [epoch(1, 1..=10), epoch(1, 12..=12), epoch(1, 14..=20)].concat());
+    let [LogItem::Hole(one), LogItem::Hole(other)] = notes.as_slice() else { panic!("{notes:?}") };
+    assert_eq!((one.from, one.to), (zxid(1, 11), Some(zxid(1, 11))));
+    assert_eq!((other.from, other.to), (zxid(1, 13), Some(zxid(1, 13))));
+    for hole in [one, other] {
+        assert!(hole.cause.to_string().contains("a/log.10000000b, byte "), "{}", hole.cause);
+    }
+}
+
+#[test]
 fn a_corrupt_end_is_a_hole_that_nobody_can_measure() {
     let folder = tempfile::tempdir().unwrap();
     let mut bytes = log(epoch(1, 1..=10));
