@@ -11,7 +11,9 @@
 //! - What is missing or unreadable is an item of the stream or an error, never silence. Counters of zxids rise by one
 //!   within an epoch, so that a missing file shows. How far an epoch went that a later one follows cannot be seen: a
 //!   missing file that ends exactly where an epoch does is not noticed.
-//! - The end of the last epoch's log may hold proposals that are not committed. Only the ensemble knows.
+//! - The end of the last epoch's log may hold proposals that are not committed. Only the ensemble knows. One server's log
+//!   may also hold such an end of an earlier epoch, where the server was given a snapshot over it; only the others' logs
+//!   tell then, or the hole that follows it.
 
 use std::io::Read;
 use std::path::PathBuf;

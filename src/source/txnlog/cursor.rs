@@ -13,6 +13,8 @@ pub(super) struct Cursor {
     segment: Segment<Box<dyn Read + Send>>,
     pub decoder: Decoder,
     skip_corrupt: bool,
+    /// By the file's name.
+    first: Zxid,
     /// The record that it stands at.
     pub zxid: Zxid,
     /// Its record was taken.
@@ -34,11 +36,24 @@ impl Cursor {
         // A place that looks corrupt is looked at twice, where that is easily done: see `Cursor::advance`.
         let skip_at_once = skip_corrupt && place.packing != Packing::Plain;
         let segment = Segment::open(&place.name, from, skip_at_once)?;
-        Ok(Self { place, segment, decoder: Decoder::default(), skip_corrupt, zxid: Zxid(0), spent: true })
+        Ok(Self {
+            place,
+            segment,
+            decoder: Decoder::default(),
+            skip_corrupt,
+            first: file.first,
+            zxid: Zxid(0),
+            spent: true,
+        })
     }
 
     pub(super) fn name(&self) -> &Arc<str> {
         &self.place.name
+    }
+
+    /// What certainly comes before whatever follows the record that it stands at.
+    pub(super) fn passed(&self) -> Zxid {
+        self.zxid.max(Zxid(self.first.0 - 1))
     }
 
     pub(super) fn dbid(&self) -> Option<i64> {

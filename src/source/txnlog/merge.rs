@@ -104,8 +104,11 @@ pub struct Transactions {
 
 /// A corrupt place.
 struct Trouble {
+    file: Arc<str>,
     /// The record before it in its file.
     after: Zxid,
+    /// The record behind it in its file; `None` while none has come.
+    before: Option<Zxid>,
     cause: HoleCause,
 }
 
@@ -210,14 +213,22 @@ impl Transactions {
     /// Takes in what a cursor came to; whether it is still there.
     fn moved(&mut self, at: usize, moved: Moved) -> bool {
         match moved {
-            Moved::Record => true,
+            Moved::Record => {
+                let cursor = &self.open[at];
+                let unended = self.troubles.iter_mut().filter(|trouble| trouble.before.is_none());
+                for trouble in unended.filter(|trouble| trouble.file == *cursor.name()) {
+                    trouble.before = Some(cursor.zxid);
+                }
+                true
+            }
             Moved::Skipped(Skipped { offset, cause, .. }) => {
                 let cursor = &self.open[at];
                 let cause = HoleCause::Corrupt { file: Arc::clone(cursor.name()), offset, cause };
                 if self.troubles.len() == TROUBLES_MAX {
                     self.troubles.pop_front();
                 }
-                self.troubles.push_back(Trouble { after: cursor.zxid, cause });
+                let file = Arc::clone(cursor.name());
+                self.troubles.push_back(Trouble { file, after: cursor.passed(), before: None, cause });
                 true
             }
             Moved::End(ending) => {
@@ -301,7 +312,6 @@ impl Transactions {
     fn notice_hole(&mut self, zxid: Zxid) {
         self.queue.extend(self.uncommitted.take().map(LogItem::Uncommitted));
         let same_epoch = self.last.epoch() == zxid.epoch();
-        let trouble = self.troubles.iter().position(|trouble| trouble.after >= self.last && trouble.after < zxid);
         // Counters rise by one within an epoch, and begin with one. How far the epoch before went only a snapshot may tell.
         let certain = if same_epoch {
             zxid.0 > self.last.0 + 1
@@ -309,13 +319,18 @@ impl Transactions {
             let went_on = |reached: &Zxid| *reached > self.last && *reached < zxid && reached.counter() > 0;
             zxid.counter() > 1 || self.reached.iter().any(went_on)
         };
-        if certain || (trouble.is_some() && !same_epoch) {
-            let cause =
-                trouble.and_then(|at| self.troubles.remove(at)).map_or(HoleCause::NoFile, |trouble| trouble.cause);
+        let explains = |trouble: &Trouble| {
+            let overlaps = trouble.after < zxid && trouble.before.is_none_or(|before| before > self.last);
+            // No log had read on to here, and nobody knows what was lost.
+            overlaps && (certain || (!same_epoch && trouble.after >= self.last))
+        };
+        let cause = self.troubles.iter().find(|trouble| explains(trouble)).map(|trouble| trouble.cause.clone());
+        if certain || cause.is_some() {
+            let cause = cause.unwrap_or(HoleCause::NoFile);
             let (from, to) = (Zxid(self.last.0 + 1), Some(Zxid(zxid.0 - 1)));
             self.queue.push_back(LogItem::Hole(Hole { from, to, cause }));
         }
-        self.troubles.retain(|trouble| trouble.after >= zxid);
+        self.troubles.retain(|trouble| trouble.before.is_none_or(|before| before > zxid));
     }
 
     /// Behind the last record of all.

@@ -257,6 +257,28 @@ fn a_corrupt_record_is_an_error_or_a_hole() {
 }
 
 #[test]
+fn a_hole_is_explained_by_what_was_corrupt_there() {
+    let folder = tempfile::tempdir().unwrap();
+    // The first record of a segment, of which another server has the next ones.
+    write_log(&folder.path().join("a"), epoch(1, 1..=10));
+    let mut bytes = log(epoch(1, 11..=20));
+    let [second, third] = [1, 2].map(|count| log(epoch(1, 11..=10 + count)).len());
+    bytes[40] ^= 1;
+    bytes[second + 40] ^= 1;
+    bytes[third + 40] ^= 1;
+    fs::write(folder.path().join("a/log.10000000b"), bytes).unwrap();
+    write_log(&folder.path().join("b"), epoch(1, 12..=12));
+    let (zxids, notes) = read(find(&[folder.path()]).transactions(FIRST, SKIPPING).unwrap());
+    assert_eq!(zxids, [epoch(1, 1..=10), epoch(1, 12..=12), epoch(1, 14..=20)].concat());
+    let [LogItem::Hole(one), LogItem::Hole(other)] = notes.as_slice() else { panic!("{notes:?}") };
+    assert_eq!((one.from, one.to), (zxid(1, 11), Some(zxid(1, 11))));
+    assert_eq!((other.from, other.to), (zxid(1, 13), Some(zxid(1, 13))));
+    for hole in [one, other] {
+        assert!(hole.cause.to_string().contains("a/log.10000000b, byte "), "{}", hole.cause);
+    }
+}
+
+#[test]
 fn a_corrupt_end_is_a_hole_that_nobody_can_measure() {
     let folder = tempfile::tempdir().unwrap();
     let mut bytes = log(epoch(1, 1..=10));
@@ -301,4 +323,47 @@ fn a_servers_repetitions_count_once() {
     let zxids = [epoch(1, 1..=6), epoch(1, 4..=9)].concat();
     fs::write(folder.path().join("log.100000001"), log(zxids)).unwrap();
     assert_eq!(all(&find(&[folder.path()])), (epoch(1, 1..=9), vec![]));
+}
+
+#[test]
+fn what_a_live_server_wrote_meanwhile_is_no_corruption() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.100000001");
+    let whole = log(epoch(1, 1..=20));
+    // One of our reads came before what another one, further on, came behind.
+    let mut seen = whole.clone();
+    seen[log(epoch(1, 1..=5)).len()..log(epoch(1, 1..=9)).len()].fill(0);
+    for options in [STRICT, SKIPPING] {
+        fs::write(&path, &seen).unwrap();
+        let mut transactions = find(&[&path]).transactions(FIRST, options).unwrap();
+        let Some(Ok(LogItem::Transaction { transaction, .. })) = transactions.next() else { panic!("the first") };
+        assert_eq!(transaction.zxid, zxid(1, 1));
+        fs::write(&path, &whole).unwrap();
+        assert_eq!(read(transactions), (epoch(1, 2..=20), vec![]));
+        // Where it stays so, it is one, and the records behind it are found.
+        fs::write(&path, &seen).unwrap();
+        let transactions = find(&[&path]).transactions(FIRST, SKIPPING).unwrap();
+        let (zxids, notes) = read(transactions);
+        assert_eq!((zxids, notes.len()), ([epoch(1, 1..=5), epoch(1, 10..=20)].concat(), 1));
+    }
+}
+
+#[test]
+fn a_stream_may_be_read_on_a_thread_of_its_own() {
+    fn is_send<T: Send>() {}
+    is_send::<crate::source::txnlog::Transactions>();
+}
+
+#[test]
+fn a_digest_that_one_server_keeps_makes_no_difference() {
+    let folder = tempfile::tempdir().unwrap();
+    write_log(&folder.path().join("a"), epoch(1, 1..=3));
+    let without: Vec<u8> = epoch(1, 1..=3).into_iter().fold(header(0), |mut bytes, zxid| {
+        let payload = payload(zxid, "value");
+        bytes.extend(record(&payload[..payload.len() - 12]));
+        bytes
+    });
+    fs::create_dir(folder.path().join("b")).unwrap();
+    fs::write(folder.path().join("b/log.100000001"), without).unwrap();
+    assert_eq!(all(&find(&[folder.path()])), (epoch(1, 1..=3), vec![]));
 }
