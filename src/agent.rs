@@ -157,6 +157,8 @@ pub async fn run_until(
             after: None,
             incarnation: None,
         };
+        // Before the doors open: an ensemble that nobody has begun with is not ready.
+        status.set(&ensemble.name, Condition::Opening);
         let (name, status) = (ensemble.name.clone(), status.clone());
         supervisors.spawn(async move {
             match tokio::spawn(supervisor.run()).await {

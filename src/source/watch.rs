@@ -333,7 +333,7 @@ async fn connect_vetted(
     })?;
     match vet::vet(&client, &config.scope, identity).await.map_err(later)? {
         Verdict::Same => {
-            if let Some(sasl) = config.credentials.sasl()
+            if let Some(sasl) = config.credentials.sasl().filter(|sasl| sasl.is_challenged())
                 && whoami::asks_for_proof(config).await == Some(false)
             {
                 notify(Notice::Nobody(sasl.is_nobody()));
@@ -384,8 +384,10 @@ pub enum ConnectError {
     Refused(String),
     #[error("{0}")]
     Explained(String),
-    #[error("{error} within {timeout:?}: is the address right, is a quorum up, does a firewall stand between?")]
-    Client { error: zkc::Error, timeout: Duration },
+    #[error(
+        "{error} within {timeout:?}: is the address right, is a quorum up, does a firewall stand between?{suspicion}"
+    )]
+    Client { error: zkc::Error, timeout: Duration, suspicion: String },
 }
 
 /// Opens a session with any of the servers. Fails after about the session timeout where none lets us in, and says why as
@@ -402,7 +404,11 @@ pub async fn connect(config: &WatchConfig) -> Result<zkc::Client, ConnectError> 
     };
     connected.map_err(|error| match error {
         zkc::Error::AuthFailed => ConnectError::Refused(refused(config)),
-        error => ConnectError::Client { error, timeout: config.session_timeout },
+        error => ConnectError::Client {
+            error,
+            timeout: config.session_timeout,
+            suspicion: config.credentials.sasl().map(|sasl| sasl.suspicion()).unwrap_or_default(),
+        },
     })
 }
 

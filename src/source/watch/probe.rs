@@ -99,7 +99,7 @@ async fn authentication(config: &WatchConfig, client: &zkc::Client) -> Result<St
     }
     let mut known = Vec::new();
     if let Some(sasl) = config.credentials.sasl() {
-        if whoami::asks_for_proof(config).await == Some(false) {
+        if sasl.is_challenged() && whoami::asks_for_proof(config).await == Some(false) {
             return Err(sasl.is_nobody());
         }
         known.push(sasl.who());

@@ -93,6 +93,22 @@ impl Sasl {
         }
     }
 
+    /// Whether a server that knows SASL answers an empty token with a challenge: so it begins with DIGEST-MD5 alone.
+    pub(in super::super) fn is_challenged(&self) -> bool {
+        matches!(&*self.config, SaslConfig::DigestMd5 { .. })
+    }
+
+    /// What to look at where a session does not come although servers answer: the client crate keeps it for itself.
+    pub(in super::super) fn suspicion(&self) -> String {
+        match &*self.config {
+            SaslConfig::DigestMd5 { .. } => String::new(),
+            SaslConfig::Gssapi { service, host } => {
+                let host = host.as_deref().unwrap_or("HOST");
+                format!(" Or is there no Kerberos ticket (klist), or no principal {service}/{host} (sasl_service)?")
+            }
+        }
+    }
+
     /// What it means where a server asks for no proof.
     pub(in super::super) fn is_nobody(&self) -> String {
         format!(
