@@ -210,8 +210,9 @@ fn scope_gaps(scope: &str, covering: &[&Interval]) -> Vec<Gap> {
         .or_else(|| covering.first().map(|interval| interval.source.clone()));
     let Some(source) = source else { return Vec::new() };
     let mut covering = covering.to_vec();
-    if !matches!(source.as_str(), "watch" | "rescan") {
-        // Logs are imported in any order.
+    let is_mixed = covering.windows(2).any(|pair| matches!(pair, [before, next] if goes_back(before, next)));
+    if is_mixed || !matches!(source.as_str(), "watch" | "rescan") {
+        // Logs are imported in any order, and other agents' intervals come after all of this one's.
         covering.sort_by_key(|interval| (interval.incarnation, interval.from_zxid, interval.to_zxid));
     }
     let mut gaps = before_live(scope, &covering, &source);
@@ -219,8 +220,11 @@ fn scope_gaps(scope: &str, covering: &[&Interval]) -> Vec<Gap> {
     // An interval below the one that ended (an unreadable path's own) does not speak for the scope.
     for interval in covering.iter().filter(|interval| interval.source == source && !interval.is_unreadable()) {
         match last {
-            Some(before) if before.incarnation == interval.incarnation && is_covered_by(interval, before) => {
-                // A wider scope was open meanwhile: it lasts as long as the longer of both.
+            Some(before)
+                if before.incarnation == interval.incarnation
+                    && (is_covered_by(interval, before) || is_beside(interval, before)) =>
+            {
+                // A wider scope was open meanwhile, or another agent: it lasts as long as the longer of both.
                 if interval.to_time > before.to_time || interval.open {
                     last = Some(interval);
                 }
@@ -259,6 +263,19 @@ fn before_live(scope: &str, covering: &[&Interval], source: &str) -> Vec<Gap> {
 /// Whether an interval begins while the one before it still lasts.
 fn is_covered_by(interval: &Interval, before: &Interval) -> bool {
     interval.path != before.path && interval.from_time <= before.to_time
+}
+
+/// Whether an interval was recorded behind one that began after it.
+fn goes_back(before: &Interval, next: &Interval) -> bool {
+    before.path == next.path
+        && before.incarnation == next.incarnation
+        && next.from_zxid < before.from_zxid
+        && next.from_time < before.from_time
+}
+
+/// Whether another agent looked while this one still did: one alone never looks twice at once.
+fn is_beside(interval: &Interval, before: &Interval) -> bool {
+    interval.from_zxid < before.to_zxid && interval.from_time < before.to_time
 }
 
 /// Whether the interval goes on where the one before was rolled.

@@ -22,7 +22,7 @@ mod tests;
 
 pub(super) use join::Found;
 pub use spill::{SPILL_BYTES_MAX, ValueSpill};
-pub(super) use write::{INCARNATION_KEY, PLACED_KEY, Rows};
+pub(super) use write::{INCARNATION_KEY, PLACED_BY_LOG, PLACED_BY_WATCH, PLACED_KEY, Rows};
 pub use write::{SnapshotRow, write_snapshot};
 
 use std::sync::Arc;
@@ -56,6 +56,16 @@ pub fn is_placed(part: &Part) -> Result<bool, HistoryError> {
     let metadata = part.metadata()?;
     let entries = metadata.metadata().file_metadata().key_value_metadata();
     Ok(entries.is_some_and(|entries| entries.iter().any(|entry| entry.key == write::PLACED_KEY)))
+}
+
+/// Whether it is placed by a log, and so serves only once coverage says that the log's changes around it are all there.
+pub fn needs_log(part: &Part) -> Result<bool, HistoryError> {
+    let metadata = part.metadata()?;
+    let entries = metadata.metadata().file_metadata().key_value_metadata();
+    let is_log = |value: &str| value == write::PLACED_BY_LOG;
+    Ok(entries.is_some_and(|entries| {
+        entries.iter().any(|entry| entry.key == write::PLACED_KEY && entry.value.as_deref().is_some_and(is_log))
+    }))
 }
 
 /// The placed snapshot of an incarnation with the greatest position.

@@ -16,6 +16,7 @@ use crate::history::{Aspect, CoverageEntry, Entry};
 use crate::zk::{DeleteCause, Ended, Evidence, NodeType, TimeSource};
 
 mod crash;
+mod other;
 mod record;
 
 const SECOND: i64 = 1_000_000;

@@ -19,7 +19,7 @@ use super::super::replay::ranges::PathRanges;
 use super::super::replay::rows::{Needs, Row};
 use super::super::replay::scan::{parts_by_position, scan_head, scan_part};
 use super::super::replay::snapshot::{Snapshot, SnapshotRun};
-use super::super::snapshots::{Found, INCARNATION_KEY, PLACED_KEY, Rows, SnapshotRow};
+use super::super::snapshots::{Found, INCARNATION_KEY, PLACED_BY_LOG, PLACED_BY_WATCH, PLACED_KEY, Rows, SnapshotRow};
 use super::super::view::View;
 use super::{ImportError, Importer};
 use crate::zk::{Micros, ZkPath, Zxid};
@@ -71,7 +71,7 @@ impl Importer {
             (INCARNATION_KEY, self.settings.incarnation.to_string()),
             ("zktrail.position", at.0.to_string()),
             ("zktrail.taken_at", time.to_string()),
-            (PLACED_KEY, "1".to_owned()),
+            (PLACED_KEY, PLACED_BY_LOG.to_owned()),
         ];
         let mut writer = PartWriter::create(disk, &folder, Table::Snapshots, cluster, &marks)?;
         let mut batch = Rows::new(&at_place);
@@ -136,7 +136,7 @@ impl Importer {
         disk.create_dir(&folder)?;
         let mut marks = kept_marks(&snapshot.part)?;
         if !marks.iter().any(|(key, _)| *key == PLACED_KEY) {
-            marks.push((PLACED_KEY, "1".to_owned()));
+            marks.push((PLACED_KEY, PLACED_BY_WATCH.to_owned()));
         }
         let mut writer = PartWriter::create(disk, &folder, Table::Snapshots, cluster, &marks)?;
         for batch in read(&snapshot.part)? {

@@ -206,6 +206,11 @@ fn newest(view: &View) -> Result<Option<Snapshot>, HistoryError> {
 fn snapshots(view: &View) -> Result<Vec<Snapshot>, HistoryError> {
     let mut snapshots = view.snapshots.iter().map(Snapshot::of).collect::<Result<Vec<_>, _>>()?;
     snapshots.sort_by_key(|snapshot| (snapshot.incarnation, snapshot.position, snapshot.placed, snapshot.seq));
+    let intervals = match snapshots.iter().any(|snapshot| snapshot.placed) {
+        true => intervals(view)?,
+        false => Vec::new(),
+    };
+    snapshots.retain(|snapshot| serves(snapshot, &intervals));
     let mut settled = HashSet::new();
     snapshots.retain(|snapshot| {
         let is_settled = snapshot.unsettled == 0;
@@ -215,13 +220,23 @@ fn snapshots(view: &View) -> Result<Vec<Snapshot>, HistoryError> {
         }
         serves
     });
-    if snapshots.iter().any(|snapshot| snapshot.placed) && snapshots.iter().any(|snapshot| !snapshot.placed) {
-        let intervals = intervals(view)?;
+    if snapshots.iter().any(|snapshot| snapshot.placed) {
         let placed: Vec<(i32, i64)> =
             snapshots.iter().filter(|own| own.placed).map(|own| (own.incarnation, own.position)).collect();
         snapshots.retain(|snapshot| snapshot.placed || !is_outdone(snapshot, &placed, &intervals));
     }
     Ok(snapshots)
+}
+
+/// Whether a replay may start from it: one that an import placed and did not live to cover does not yet.
+pub(crate) fn serves(snapshot: &Snapshot, intervals: &[Interval]) -> bool {
+    let holds = |own: &Interval| {
+        own.is_lossless()
+            && own.is_data()
+            && own.incarnation == snapshot.incarnation
+            && (own.from_zxid..=own.to_zxid).contains(&snapshot.position)
+    };
+    !snapshot.needs_log || intervals.iter().any(holds)
 }
 
 /// Whether a log tells everything from a placed snapshot up to this one.

@@ -10,7 +10,7 @@ use super::ranges::PathRanges;
 use super::rows::{Needs, column, text, value};
 use crate::history::error::HistoryError;
 use crate::history::part::Part;
-use crate::history::snapshots::{is_placed, unsettled_of};
+use crate::history::snapshots::{is_placed, needs_log, unsettled_of};
 use crate::zk::Micros;
 
 /// One snapshot and what is the same in all its rows.
@@ -27,19 +27,21 @@ pub struct Snapshot {
     pub unsettled: usize,
     /// It holds the transactions up to its position, not the rows up to its seq. Its time is the server's.
     pub placed: bool,
+    /// … and serves only where a log covers it.
+    pub needs_log: bool,
 }
 
 impl Snapshot {
     /// From the file's statistics, else from its first row.
     pub fn of(part: &Arc<Part>) -> Result<Self, HistoryError> {
         let unsettled = unsettled_of(part)?;
-        let placed = is_placed(part)?;
+        let (placed, needs_log) = (is_placed(part)?, needs_log(part)?);
         let bound = |name| part_numbers(part, name).map(|bounds| bounds.map(|(min, _)| min));
         let stats = (bound("incarnation")?, bound("seq")?, bound("position")?, bound("taken_at")?);
         if let (Some(incarnation), Some(seq), Some(position), Some(taken_at)) = stats {
             let incarnation = i32::try_from(incarnation).unwrap_or(i32::MAX);
             let taken_at = Micros(taken_at);
-            return Ok(Self { part: part.clone(), incarnation, seq, position, taken_at, unsettled, placed });
+            return Ok(Self { part: part.clone(), incarnation, seq, position, taken_at, unsettled, placed, needs_log });
         }
         let names = ["incarnation", "seq", "position", "taken_at"];
         let mut reader = PartReader::open(part, &names, 1, &PathRanges::all(), |_| true)?;
@@ -58,6 +60,7 @@ impl Snapshot {
             taken_at: Micros(column::<TimestampMicrosecondArray>(&batch, "taken_at", place)?.value(0)),
             unsettled,
             placed,
+            needs_log,
         })
     }
 }

@@ -24,6 +24,9 @@ use crate::zk::{ChangeKind, Evidence, Micros, NodeType, ZkPath, Zxid};
 
 pub(in crate::history) const INCARNATION_KEY: &str = "zktrail.incarnation";
 pub(in crate::history) const PLACED_KEY: &str = "zktrail.placed";
+/// By whom: a log, or a watch whose rows up to it are those of the transactions up to it.
+pub(in crate::history) const PLACED_BY_LOG: &str = "log";
+pub(in crate::history) const PLACED_BY_WATCH: &str = "watch";
 pub(super) const UNSETTLED_KEY: &str = "zktrail.unsettled";
 
 /// Rows and value bytes of a batch on its way to the file.

@@ -5,7 +5,7 @@ use crate::history::gaps::{Gap, Interval, UNOBSERVED, is_within};
 use crate::history::replay::PathFilter;
 use crate::history::replay::fold::Znode;
 use crate::history::replay::folder::{Folder, Plan};
-use crate::history::replay::locate::is_outdone;
+use crate::history::replay::locate::{is_outdone, serves};
 use crate::history::replay::ranges::PathRanges;
 use crate::history::replay::rows::Needs;
 use crate::history::replay::run::Select;
@@ -43,6 +43,7 @@ pub(super) fn check(
         }
         snapshot.unsettled == 0
     });
+    snapshots.retain(|snapshot| serves(snapshot, intervals));
     let placed: Vec<(i32, i64)> =
         snapshots.iter().filter(|own| own.placed).map(|own| (own.incarnation, own.position)).collect();
     let before = snapshots.len();
@@ -141,6 +142,10 @@ impl Pair<'_> {
     /// path itself could not be read meanwhile. A gap that was over by then is not enough: the rescan after it gave rows.
     fn is_excused(&self, path: &str) -> bool {
         let (from, to) = (self.from.position, self.to.position);
+        // A rescan compares with what the watch knew before the gap, not with what a log tells of its beginning.
+        if self.from.placed && in_gap(self.gaps, self.to.incarnation, path, (from, to)) {
+            return true;
+        }
         self.gaps.iter().any(|gap| {
             gap.incarnation == self.to.incarnation
                 && is_within(path, &gap.path)
