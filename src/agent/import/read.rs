@@ -161,11 +161,15 @@ impl Reading<'_> {
 
     fn take(&mut self, transaction: Transaction) -> Result<(), Stop> {
         let (zxid, time) = (transaction.zxid, transaction.time);
-        if self.founding.as_ref().is_some_and(|founding| founding.is_whole_before(&transaction)) {
-            self.whole()?;
-        }
         if self.begin.is_none() {
             self.begin = Some((Zxid(zxid.0 - 1), Some(time)));
+        }
+        if let Some((_, unknown @ Micros(0))) = &mut self.last {
+            // Nothing in the snapshot has a time: it is of the moment before the first transaction.
+            *unknown = Micros(time.0 - 1);
+        }
+        if self.founding.as_ref().is_some_and(|founding| founding.is_whole_before(&transaction)) {
+            self.whole()?;
         }
         if let Some((_, begin @ None)) = &mut self.begin {
             *begin = Some(time);
