@@ -30,8 +30,6 @@ pub struct DemoArgs {
     /// Watch this ensemble instead: HOST[:PORT],...[/CHROOT]. It is only read; nothing is made up then
     #[arg(long, value_name = "SPEC")]
     ensemble: Option<EnsembleSpec>,
-    #[command(flatten)]
-    credentials: CredentialFlags,
     /// Keep the history's folder
     #[arg(long)]
     keep: bool,
@@ -47,6 +45,9 @@ pub struct DemoArgs {
     /// How many times faster than real time the data centre lives
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = pace, hide = true)]
     pace: f64,
+    // The last one: its heading would be that of what follows.
+    #[command(flatten)]
+    credentials: CredentialFlags,
 }
 
 fn pace(text: &str) -> Result<f64, String> {
@@ -57,7 +58,9 @@ fn pace(text: &str) -> Result<f64, String> {
 }
 
 pub(super) fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
-    super::log::start(crate::config::LogConfig { level: LogLevel::Error, format: crate::config::LogFormat::Human });
+    // Why an ensemble of yours cannot be reached is worth a line in the story.
+    let level = if args.ensemble.is_some() { LogLevel::Warn } else { LogLevel::Error };
+    super::log::start(crate::config::LogConfig { level, format: crate::config::LogFormat::Human });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         // The doors take statements apart.

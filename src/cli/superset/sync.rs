@@ -76,9 +76,6 @@ pub struct SyncArgs {
     #[arg(long, value_name = "VARIABLE", conflicts_with = "auth_file")]
     auth_env: Option<String>,
 
-    #[command(flatten)]
-    credentials: CredentialFlags,
-
     /// Superset's address
     #[arg(long, value_name = "URL", env = "ZKTRAIL_SUPERSET_URL")]
     superset: String,
@@ -114,6 +111,10 @@ pub struct SyncArgs {
     /// The form of the answer
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+
+    // The last one: its heading would be that of what follows.
+    #[command(flatten)]
+    credentials: CredentialFlags,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
