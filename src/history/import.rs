@@ -62,6 +62,7 @@ pub(crate) const REPLACED_KEY: &str = "zktrail.replaced";
 
 /// A chunk takes this share of the memory bound: one is filled while others are encoded, sorted and compressed.
 const CHUNK_SHARE: usize = 8;
+const MERGED_SHARE: usize = 4;
 /// Unplaced rows that wait for later transactions, at most; an older one beyond that stays as it is.
 const CARRIED_ROWS_MAX: usize = 200_000;
 
@@ -213,7 +214,8 @@ pub struct Importer {
 }
 
 impl Importer {
-    /// Takes the next change, in the order (zxid, ordinal). Its values have passed the policy.
+    /// Takes the next change, in the order (zxid, ordinal). Its values have passed the policy; `observed_at` is when this
+    /// machine heard of it: the time of the import, not that of the commit.
     pub fn change(&mut self, change: Change) -> Result<(), ImportError> {
         let place = self.check(&change)?;
         let begins = self.chunk.last_zxid() != Some(place.0);
@@ -337,6 +339,8 @@ impl Importer {
         } else {
             self.settle()?;
             self.merge(chunk, &window)?;
+            // Days are rewritten a chunk at a time, so with nothing beside it a chunk may be greater.
+            self.chunk_bytes_max = (self.settings.bytes_max / MERGED_SHARE).max(1 << 12);
         }
         self.reached = Some(to.max(low));
         Ok(())

@@ -88,6 +88,35 @@ fn a_lossless_source_fills_a_gap() {
 }
 
 #[test]
+fn a_log_that_reaches_further_back_begins_the_history() {
+    let log = |seq, (from, to): (i64, i64)| Interval {
+        source: "txnlog".to_owned(),
+        ..interval(seq, (from, to), Some("stopped"))
+    };
+    let watch = [interval(1, (50, 60), Some("disconnected")), open(80)];
+    let with = |logs: &[Interval]| {
+        let mut all = watch.to_vec();
+        all.extend_from_slice(logs);
+        told(&all)
+    };
+    let lost = gap("/", 60, Some(80), "disconnected", 0);
+    assert_eq!(with(&[log(2, (10, 30))]), [gap("/", 30, Some(50), "unobserved", 0), lost.clone()]);
+    assert_eq!(with(&[log(2, (30, 50)), log(3, (10, 30))]), [lost]);
+    assert_eq!(with(&[log(2, (10, 65))]), [gap("/", 65, Some(80), "disconnected", 0)]);
+    // Logs alone, imported backwards.
+    let alone = [log(1, (40, 50)), log(2, (10, 30)), log(3, (30, 35))];
+    assert_eq!(told(&alone), [gap("/", 35, Some(40), "stopped", 0), gap("/", 50, None, "stopped", 0)]);
+}
+
+#[test]
+fn two_agents_are_one_stretch() {
+    let own = [interval(1, (10, 20), Some("disconnected")), interval(2, (40, 50), Some("stopped"))];
+    let other = [interval(3, (15, 30), Some("rolled")), interval(4, (30, 45), Some("stopped"))];
+    let all: Vec<Interval> = own.into_iter().chain(other).collect();
+    assert_eq!(told(&all), [gap("/", 50, None, "stopped", 0)]);
+}
+
+#[test]
 fn an_unreadable_path_is_a_gap_of_its_own() {
     let own = |seq, from, to, ended| Interval { path: "/secret".into(), ..interval(seq, (from, to), ended) };
     // Unreadable at 15, found so again at 35 after a reconnect, readable from 50 on.

@@ -115,8 +115,9 @@ impl Importer {
         let (Some(begin), Some(to)) = (self.begin, self.reached) else { return Ok(()) };
         let mut plans: BTreeMap<_, DayPlan> = BTreeMap::new();
         for row in carried {
-            // The stream has all changes from its begin on, and this is none of them.
-            if row.position > begin && row.position < to {
+            // The stream has all changes from its begin on, and this is none of them. (One at the begin itself may be of that
+            // transaction, which nobody can tell; it is surely none of those behind it.)
+            if row.position >= begin && row.position < to {
                 plans.entry(row.day).or_default().fixes.insert(row.seq, Fix::Raised(to));
             } else {
                 self.summary.unplaced += 1;

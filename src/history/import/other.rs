@@ -106,13 +106,16 @@ fn stretches(other: &View, incarnation: i32, bytes_max: usize) -> Result<Vec<i64
     Ok(cuts)
 }
 
+/// (seq, zxid) of rows that were heard live, by seq.
+type Live = Vec<(i64, i64)>;
+
 /// The other's rows at positions after `low`, up to `to`, and what was heard live there.
 fn read_theirs(
     other: &View,
     incarnation: i32,
     (low, to): (i64, i64),
     heard: &Heard,
-) -> Result<(Vec<Theirs>, Vec<(i64, i64)>), HistoryError> {
+) -> Result<(Vec<Theirs>, Live), HistoryError> {
     let (mut rows, mut live) = (Vec::new(), Vec::new());
     let mut add = |day: Day, seq: i64, change: Change| {
         if change.incarnation != incarnation || change.position.0 <= low || change.position.0 > to {

@@ -311,6 +311,22 @@ fn every_moment_of_the_stretch_can_be_shown() {
 }
 
 #[test]
+fn history_is_cut_only_where_seqs_and_zxids_agree() {
+    let cuts = |rig: &Rig| -> Vec<(i64, bool)> {
+        let holdings = crate::history::retention::survey(&rig.view().unwrap()).unwrap();
+        holdings.snapshots.iter().map(|snapshot| (snapshot.position, snapshot.is_cut)).collect()
+    };
+    let fresh = Rig::new();
+    import_with_trees(&fresh);
+    assert_eq!(cuts(&fresh), [(9, true), (30, true)]);
+    let recorded = Rig::new();
+    record_story(&recorded);
+    import_with_trees(&recorded);
+    // The rows of watches up to its seq are later than the first tree.
+    assert_eq!(cuts(&recorded), [(9, false), (30, true)]);
+}
+
+#[test]
 fn a_tree_of_another_ensemble_is_refused() {
     let rig = Rig::new();
     import_with_trees(&rig);
