@@ -291,10 +291,14 @@ impl Shown {
 }
 
 fn size(bytes: u64) -> String {
+    const KIB: u64 = 1 << 10;
+    const MIB: u64 = 1 << 20;
+    const GIB: u64 = 1 << 30;
+    let in_units = |unit: u64, name: &str| format!("{:.1} {name}", bytes as f64 / unit as f64);
     match bytes {
-        ..1_024 => format!("{bytes} bytes"),
-        ..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1_024.0),
-        ..1_073_741_824 => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
-        _ => format!("{:.1} GiB", bytes as f64 / 1_073_741_824.0),
+        GIB.. => in_units(GIB, "GiB"),
+        MIB.. => in_units(MIB, "MiB"),
+        KIB.. => in_units(KIB, "KiB"),
+        _ => format!("{bytes} bytes"),
     }
 }

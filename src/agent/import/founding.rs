@@ -171,7 +171,10 @@ fn last_contradiction(
                 any || contradicts
             }),
             Action::SessionClosed { ephemerals } => {
-                ephemerals.unwrap_or_default().into_iter().fold(false, |any, path| seen.becomes(path, false) || any)
+                // Each of them is taken in, also behind the first that contradicts.
+                let gone: Vec<bool> =
+                    ephemerals.unwrap_or_default().into_iter().map(|path| seen.becomes(path, false)).collect();
+                gone.contains(&true)
             }
             Action::SessionOpened { .. } | Action::Nothing => false,
         };
