@@ -10,7 +10,8 @@ use crate::proxy::Proxy;
 use crate::servers::{self, Ensemble, Shape, Version, four_letter_word};
 use crate::workload;
 
-const EXPIRES_WITHIN: Duration = Duration::from_secs(30);
+/// A session of the embedded ensemble lives for 30 s.
+const EXPIRES_WITHIN: Duration = Duration::from_secs(60);
 
 /// Sees to it that the agent is back, then that it hears of what happens from then on.
 async fn hears_again(agent: &Agent, client: &zookeeper_client::Client, round: &str) -> Result<()> {
