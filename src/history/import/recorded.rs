@@ -1,5 +1,6 @@
 //! What is on record already of a stretch of zxids: only what decides which row is whose twin.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::super::error::HistoryError;
@@ -37,6 +38,8 @@ pub(super) struct Recorded {
     pub(super) observed_at: i64,
     /// For a row without a zxid: one that it does not come after, where that is known.
     pub(super) bound: Option<i64>,
+    /// … and whether it may be of the transaction at its position itself, of which others were heard before it.
+    pub(super) may_be_at: bool,
 }
 
 /// Which rows are read.
@@ -69,6 +72,8 @@ impl Wanted<'_> {
 pub(super) struct Window {
     pub(super) rows: Vec<Recorded>,
     live: Vec<(i64, i64)>,
+    /// Of each zxid that was heard live, the first seq.
+    first: HashMap<i64, i64>,
 }
 
 /// The parts that may hold rows at positions after `low`, up to `to`, or before them but after a seq; by their statistics.
@@ -97,7 +102,7 @@ const NEEDS: Needs = Needs { time: true, stat: true, acl: false, data: false };
 
 /// Reads the rows of a stretch.
 pub(super) fn read(parts: &[Arc<Part>], wanted: Wanted<'_>, heard: &Heard) -> Result<Window, HistoryError> {
-    let mut window = Window { rows: Vec::new(), live: Vec::new() };
+    let mut window = Window { rows: Vec::new(), live: Vec::new(), first: HashMap::new() };
     let low = if wanted.unplaced_after.is_some() { i64::MIN } else { wanted.low };
     for part in parts {
         let keep = |(min, max): (i64, i64)| max >= low && min <= wanted.to;
@@ -113,6 +118,9 @@ pub(super) fn read(parts: &[Arc<Part>], wanted: Wanted<'_>, heard: &Heard) -> Re
         )?;
     }
     window.live.sort_unstable();
+    if window.rows.iter().any(|row| row.zxid.is_none()) {
+        window.first = window.live.iter().rev().map(|(seq, zxid)| (*zxid, *seq)).collect();
+    }
     Ok(window)
 }
 
@@ -151,11 +159,13 @@ impl Window {
             server_time: row.server_time(),
             observed_at,
             bound: None,
+            may_be_at: false,
         });
     }
 
     /// Gives an unplaced row its bound: the next zxid that was heard live behind it.
     pub(super) fn bound(&self, row: &mut Recorded) {
+        row.may_be_at |= self.first.get(&row.position).is_some_and(|seq| *seq < row.seq);
         if row.zxid.is_none() && row.bound.is_none() {
             let next = self.live.partition_point(|(seq, _)| *seq <= row.seq);
             let later = self.live.get(next..).unwrap_or_default();

@@ -102,7 +102,7 @@ impl Path<'_> {
                 let zxid = change.zxid.unwrap_or_default().0;
                 !self.taken[*twin]
                     && change.kind == row.kind
-                    && zxid >= row.position
+                    && (zxid > row.position || (zxid == row.position && row.may_be_at))
                     && row.bound.is_none_or(|bound| zxid <= bound)
                     && tells(row, change)
             };

@@ -111,6 +111,7 @@ pub(super) struct Findings {
     pub(super) missed: i64,
     pub(super) excused: u64,
     pub(super) acls_ahead: u64,
+    pub(super) acls_behind: u64,
     pub(super) watched: bool,
     /// Whether any interval was observed.
     pub(super) covered: bool,
@@ -138,6 +139,7 @@ impl Findings {
             missed: 0,
             excused: 0,
             acls_ahead: 0,
+            acls_behind: 0,
             watched: false,
             covered: false,
             gaps: 0,
@@ -192,6 +194,10 @@ impl Findings {
         say(self.missed.max(0) as u64, "changes that version arithmetic proves were missed, without rows of their own");
         say(self.excused, "contradictions that a gap explains");
         say(self.acls_ahead, "znodes whose ACL had changed at a snapshot, without a row before it");
+        say(
+            self.acls_behind,
+            "znodes whose ACL had changed at a snapshot of a watch that had not looked yet, as a log tells",
+        );
         if self.gaps > 0 {
             let (gaps, missed) = (self.gaps, self.gaps_missed);
             unproved.push(format!(

@@ -58,7 +58,7 @@ pub(super) fn check(
         if let [from, to] = pair
             && from.incarnation == to.incarnation
         {
-            compare(view, gaps, from, to, findings)?;
+            compare(view, gaps, (from, to), !placed.is_empty(), findings)?;
             findings.checked().pairs += 1;
         }
         progress(Progress { step: "snapshots", done: done as u64 + 1, total });
@@ -71,8 +71,8 @@ const NEEDS: Needs = Needs { time: false, stat: true, acl: false, data: false };
 fn compare(
     view: &View,
     gaps: &[Gap],
-    from: &Snapshot,
-    to: &Snapshot,
+    (from, to): (&Snapshot, &Snapshot),
+    logged: bool,
     findings: &mut Findings,
 ) -> Result<(), HistoryError> {
     let mut folder = Folder::open(Plan {
@@ -85,7 +85,7 @@ fn compare(
     })?;
     let mut next = SnapshotRun::open(&to.part, NEEDS, PathRanges::all())?;
     next.advance()?;
-    let pair = Pair { from, to, gaps };
+    let pair = Pair { from, to, gaps, logged };
     let mut stated = Znode::default();
     let mut more = advance(&mut folder)?;
     loop {
@@ -128,6 +128,8 @@ struct Pair<'a> {
     from: &'a Snapshot,
     to: &'a Snapshot,
     gaps: &'a [Gap],
+    /// Whether logs were imported.
+    logged: bool,
 }
 
 impl Pair<'_> {
@@ -194,6 +196,8 @@ impl Pair<'_> {
             match stated.wrapping_sub(replayed) {
                 0 => {}
                 1.. => findings.acls_ahead += 1,
+                // A log told of it, and the watch had not looked yet.
+                _ if self.logged && !self.to.placed => findings.acls_behind += 1,
                 _ => differing.push(format!("aversion is {replayed} by the changes and {stated} in the snapshot")),
             }
         }
