@@ -9,7 +9,7 @@ use super::super::replay::rows::Key;
 use super::chunk::{Chunk, by_day, sort_by_path};
 use super::days::{DayPlan, Fix};
 use super::recorded::{self, Recorded, Wanted};
-use super::twins::{Fate, Reach, fates};
+use super::twins::{Fate, Reach, behind, fates};
 use super::{CARRIED_ROWS_MAX, HistoryError, ImportError, Importer};
 use crate::zk::Change;
 
@@ -164,6 +164,9 @@ fn meet(changes: &[Change], mut rows: Vec<Recorded>, reach: Reach) -> Result<Met
         let truth: Vec<&Change> = own.iter().map(|row| &changes[*row as usize]).collect();
         for (row, fate) in rows.iter().zip(fates(&truth, rows, reach)?) {
             met.add(row, fate, own, reach);
+            if let (Fate::Carried, Some(last)) = (fate, met.carried.last_mut()) {
+                last.position = last.position.max(behind(row, &truth));
+            }
         }
     }
     let days: BTreeSet<_> = met.fixes.keys().collect();

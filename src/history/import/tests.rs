@@ -13,7 +13,7 @@ use crate::history::snapshots::SnapshotRow;
 use crate::history::verify::verify;
 use crate::history::view::View;
 use crate::history::{Aspect, CoverageEntry, Entry};
-use crate::zk::{DeleteCause, Ended, Evidence, NodeType, TimeSource};
+use crate::zk::{ChangeKind, DeleteCause, Ended, Evidence, NodeType, Source, TimeSource};
 
 mod crash;
 mod other;

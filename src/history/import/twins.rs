@@ -177,6 +177,20 @@ fn tells(row: &Recorded, change: &Change) -> bool {
     }
 }
 
+/// The last of these changes that a row surely comes after, by its version or aversion; the least zxid where none is.
+pub(super) fn behind(row: &Recorded, truth: &[&Change]) -> i64 {
+    let rises = |own: Option<i32>, other: Option<i32>| matches!((own, other), (Some(own), Some(other)) if own.wrapping_sub(other) > 0);
+    let before = truth.iter().filter(|change| {
+        let same = change.kind == row.kind && row.czxid.is_some() && row.czxid == change.czxid.map(|czxid| czxid.0);
+        same && match row.kind {
+            ChangeKind::DataChanged => rises(row.version, change.version),
+            ChangeKind::AclChanged => rises(row.aversion, change.aversion),
+            ChangeKind::Created | ChangeKind::Deleted => false,
+        }
+    });
+    before.filter_map(|change| change.zxid).map(|zxid| zxid.0).max().unwrap_or(i64::MIN)
+}
+
 /// What is left when no change of the log is a row.
 fn unmatched(row: &Recorded, reach: Reach) -> Result<Fate, ImportError> {
     if let Some(zxid) = row.zxid {
