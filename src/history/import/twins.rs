@@ -42,8 +42,11 @@ pub(super) fn fates(truth: &[&Change], rows: &[Recorded], reach: Reach) -> Resul
     path.placed(rows)?;
     // Those that tell their version first: each is one change and no other.
     path.unplaced(rows, End::First, is_told);
+    // What was heard live is whole up to its bound, and so is the log, but either may lack what came before: a gap, or the
+    // time before the log begins.
+    let ends = |row: &Recorded| row.live && row.bound.is_some_and(|bound| bound <= reach.to);
+    path.unplaced(rows, End::Last, ends);
     path.unplaced(rows, End::First, |row| !may_be_before(row, reach));
-    // What may have happened before the log begins is looked for from its end: there the log has all of it.
     path.unplaced(rows, End::Last, |_| true);
     let fate = |(row, fate): (&Recorded, Option<Fate>)| match fate {
         Some(fate) => Ok(fate),
