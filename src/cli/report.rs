@@ -240,7 +240,7 @@ mod tests {
         {
             assert!(unknown(name, &recipes).contains(&format!("did you mean '{near}'")), "{}", unknown(name, &recipes));
         }
-        assert!(unknown("weather", &recipes).contains("there are biggest, churn"));
+        assert!(unknown("weather", &recipes).contains("there are authors, biggest"));
         assert!(pair("limit").is_err() && pair("=1").is_err());
         assert_eq!(pair("$path=/a=b"), Ok(("path".to_owned(), "/a=b".to_owned())));
     }
