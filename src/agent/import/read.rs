@@ -44,6 +44,7 @@ pub(super) fn run(
         bytes: 0,
         founding: None,
         later: Vec::new(),
+        lost: false,
         begin: None,
         last: None,
         covered_at: 0,
@@ -86,6 +87,8 @@ struct Reading<'a> {
     founding: Option<Founding>,
     /// Snapshots that may found anew behind a hole, latest first.
     later: Vec<SnapshotFile>,
+    /// Nothing is known of znodes that are older than the hole before them, or than the logs.
+    lost: bool,
     /// From here on everything was given; `None` at the beginning and behind a hole.
     begin: Option<(Zxid, Option<Micros>)>,
     /// The last transaction.
@@ -113,13 +116,13 @@ impl Reading<'_> {
         }
         self.later = inputs.snapshots().into_iter().filter(|snapshot| snapshot.zxid >= from).cloned().collect();
         self.later.reverse();
-        let is_nowhere = matches!(beginning.start, Start::Nowhere);
+        self.lost = matches!(beginning.start, Start::Nowhere);
 
         let mut items = inputs.transactions(from, self.options)?;
         while let Some(item) = items.next() {
             match item? {
                 LogItem::Transaction { transaction, .. } => {
-                    if is_nowhere && self.read.transactions == 0 {
+                    if self.lost && self.read.transactions == 0 {
                         self.out.tell(Progress::NoSnapshot { first: transaction.zxid })?;
                     }
                     let (zxid, time) = (transaction.zxid, transaction.time);
@@ -149,6 +152,7 @@ impl Reading<'_> {
         let Begun { founding, sessions, time } =
             Founding::begin(snapshot, self.inputs, self.options, &mut self.ledger)?;
         self.founding = Some(founding);
+        self.lost = false;
         self.begin.get_or_insert((snapshot.zxid, None));
         self.last.get_or_insert((snapshot.zxid, time));
         let seen = sessions.into_iter().map(|(session, timeout_ms)| Sighting {
@@ -212,7 +216,7 @@ impl Reading<'_> {
         if self.read.transactions - self.covered_at >= COVERED_EVERY {
             self.cover()?;
         }
-        if self.begin_is_lost() {
+        if self.lost {
             while let Some(snapshot) = self.later.pop_if(|snapshot| snapshot.zxid <= zxid) {
                 if snapshot.zxid == zxid && snapshot.verify().is_ok() {
                     self.found(&snapshot)?;
@@ -222,16 +226,12 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// Whether nothing is known of the znodes, because the logs have a hole or begin in the middle.
-    fn begin_is_lost(&self) -> bool {
-        self.founding.is_none() && self.ledger.is_empty()
-    }
-
     /// Transactions are missing here.
     fn lose(&mut self) -> Result<(), Stop> {
         self.whole()?;
         self.cover()?;
         self.ledger.lose();
+        self.lost = true;
         self.begin = None;
         Ok(())
     }
