@@ -13,6 +13,8 @@ use crate::workload::Workload;
 
 const READERS: [&str; 3] = ["duckdb", "polars", "pyarrow"];
 const QUERIES_EVERY: Duration = Duration::from_millis(20);
+/// While each round lasts the workload goes on, and so each question has more to read.
+const QUERIES_A_ROUND: usize = 60;
 
 pub struct Reader {
     name: &'static str,
@@ -74,7 +76,7 @@ async fn readers_see_every_change_once() -> Result<()> {
         let mut tick = tokio::time::interval(QUERIES_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut highest = 0;
-        for _ in 0..250 {
+        for _ in 0..QUERIES_A_ROUND {
             tick.tick().await;
             let rows = agent.sql("SELECT count(*) AS n, count(DISTINCT seq) AS seqs FROM changes").await?;
             let (count, seqs) = (rows[0]["n"].as_i64(), rows[0]["seqs"].as_i64());
