@@ -60,6 +60,8 @@ struct Columns {
     data_length: Int32Array,
     data_hash: Int64Array,
     seq: Int64Array,
+    /// A snapshot has none: it shows what the last left.
+    ordinal: Option<Int32Array>,
 }
 
 impl Columns {
@@ -75,6 +77,7 @@ impl Columns {
             data_length: int32("data_length")?,
             data_hash: int64("data_hash")?,
             seq: int64("seq")?,
+            ordinal: batch.column_by_name("ordinal").and_then(|column| column.as_primitive_opt::<Int32Type>().cloned()),
         })
     }
 
@@ -90,6 +93,7 @@ impl Columns {
             data_length: int32(&self.data_length),
             data_hash: int64(&self.data_hash),
             seq: self.seq.value(row),
+            ordinal: self.ordinal.as_ref().map_or(i32::MAX, |ordinal| ordinal.value(row)),
         }
     }
 }

@@ -2,6 +2,7 @@ use super::super::error::HistoryError;
 use super::cursor::Cursor;
 use super::spill::{SCANNED_SEQ, Value};
 use super::write::SnapshotRow;
+use crate::zk::Zxid;
 
 /// The value found for a znode; all `None` where the policy withholds it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,9 +53,9 @@ fn belongs(value: &Value<'_>, row: &SnapshotRow) -> bool {
     life && version && state
 }
 
-type Rank = (bool, (bool, bool, bool), i64);
+type Rank = (bool, (bool, bool, bool), (Option<Zxid>, i32), i64);
 
 fn rank(value: &Value<'_>) -> Rank {
     let told = (value.data.is_some(), value.data_hash.is_some(), value.data_length.is_some());
-    (value.seq == SCANNED_SEQ, told, value.seq)
+    (value.seq == SCANNED_SEQ, told, (value.mzxid, value.ordinal), value.seq)
 }

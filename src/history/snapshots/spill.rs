@@ -37,6 +37,7 @@ pub(super) static VALUES: LazyLock<SchemaRef> = LazyLock::new(|| {
         Field::new("data_length", DataType::Int32, true),
         Field::new("data_hash", DataType::Int64, true),
         Field::new("seq", DataType::Int64, false),
+        Field::new("ordinal", DataType::Int32, false),
     ]))
 });
 
@@ -65,13 +66,19 @@ struct Entry {
     data_length: Option<i32>,
     data_hash: Option<i64>,
     seq: i64,
+    ordinal: i32,
 }
 
 impl Entry {
-    /// Which of one path's values is of the later state. Versions wrap.
+    /// Which of one path's values is of the later state. Versions wrap, and begin anew where one transaction ends a life and
+    /// begins another, which have the same czxid.
     fn is_newer_than(&self, other: &Self) -> bool {
         let version = self.version.wrapping_sub(other.version).cmp(&0);
-        let place = self.czxid.cmp(&other.czxid).then(version).then(self.mzxid.cmp(&other.mzxid));
+        let in_life = match (self.mzxid, other.mzxid) {
+            (Some(own), Some(others)) => (own, self.ordinal).cmp(&(others, other.ordinal)),
+            (own, others) => version.then(own.cmp(&others)),
+        };
+        let place = self.czxid.cmp(&other.czxid).then(in_life);
         let told = |entry: &Self| (entry.data.is_some(), entry.data_hash.is_some(), entry.data_length.is_some());
         place.then(told(self).cmp(&told(other))).then(self.seq.cmp(&other.seq)).is_gt()
     }
@@ -88,6 +95,8 @@ pub(super) struct Value<'a> {
     pub data_length: Option<i32>,
     pub data_hash: Option<i64>,
     pub seq: i64,
+    /// Which of its transaction's changes of the path; the last, where it is what was read afterwards.
+    pub ordinal: i32,
 }
 
 impl ValueSpill {
@@ -118,7 +127,17 @@ impl ValueSpill {
     ) -> Result<(), HistoryError> {
         let mzxid = Some(mzxid);
         let (czxid, version) = (Some(czxid), Some(version));
-        self.push_value(Value { path, czxid, version, mzxid, data, data_length, data_hash, seq: SCANNED_SEQ })
+        self.push_value(Value {
+            path,
+            czxid,
+            version,
+            mzxid,
+            data,
+            data_length,
+            data_hash,
+            seq: SCANNED_SEQ,
+            ordinal: i32::MAX,
+        })
     }
 
     /// A value that does not know its life or version belongs to nothing.
@@ -135,6 +154,7 @@ impl ValueSpill {
             data_length: value.data_length,
             data_hash: value.data_hash,
             seq: value.seq,
+            ordinal: value.ordinal,
         });
         if self.bytes() >= self.bytes_max {
             self.overflow()?;
@@ -262,6 +282,7 @@ impl ValueSpill {
         let mut data_length = Int32Builder::new();
         let mut data_hash = Int64Builder::new();
         let mut seq = Int64Builder::new();
+        let mut ordinal = Int32Builder::new();
         for entry in entries {
             // Pushed as str.
             path.append_value(std::str::from_utf8(self.path(entry)).unwrap_or_default());
@@ -272,6 +293,7 @@ impl ValueSpill {
             data_length.append_option(entry.data_length);
             data_hash.append_option(entry.data_hash);
             seq.append_value(entry.seq);
+            ordinal.append_value(entry.ordinal);
         }
         let columns: Vec<ArrayRef> = vec![
             Arc::new(path.finish()),
@@ -282,6 +304,7 @@ impl ValueSpill {
             Arc::new(data_length.finish()),
             Arc::new(data_hash.finish()),
             Arc::new(seq.finish()),
+            Arc::new(ordinal.finish()),
         ];
         RecordBatch::try_new(VALUES.clone(), columns)
             .map_err(|source| HistoryError::Arrow { path: self.dir.clone(), source })

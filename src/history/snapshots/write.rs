@@ -182,8 +182,20 @@ fn cursors(
 }
 
 /// The columns of a change that tell a value.
-const CHANGE_COLUMNS: [&str; 11] =
-    ["incarnation", "seq", "zxid", "kind", "path", "czxid", "version", "data", "data_length", "data_hash", "evidence"];
+const CHANGE_COLUMNS: [&str; 12] = [
+    "incarnation",
+    "seq",
+    "zxid",
+    "ordinal",
+    "kind",
+    "path",
+    "czxid",
+    "version",
+    "data",
+    "data_length",
+    "data_hash",
+    "evidence",
+];
 
 /// Pushes the values of changes after a seq, up to the snapshot's.
 fn push_changes(spill: &mut ValueSpill, at: &SnapshotAt, after: Option<i64>) -> Result<(), HistoryError> {
@@ -217,6 +229,7 @@ fn push_batch(
     let (incarnations, seqs, zxids, czxids) = (int32("incarnation")?, int64("seq")?, int64("zxid")?, int64("czxid")?);
     let (kinds, paths, evidence) = (text("kind")?, text("path")?, text("evidence")?);
     let (versions, lengths, hashes) = (int32("version")?, int32("data_length")?, int64("data_hash")?);
+    let ordinals = int32("ordinal")?;
     let values = column(batch, "data", |column| column.as_binary_opt::<i32>().cloned())?;
     for row in 0..batch.num_rows() {
         let sets = [ChangeKind::Created.as_str(), ChangeKind::DataChanged.as_str()].contains(&kinds.value(row));
@@ -241,6 +254,7 @@ fn push_batch(
             data_length,
             data_hash,
             seq: seqs.value(row),
+            ordinal: ordinals.value(row),
         })?;
     }
     Ok(())
