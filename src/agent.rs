@@ -30,6 +30,7 @@ mod status;
 pub mod store;
 mod supervisor;
 mod sweep;
+mod tailing;
 mod upkeep;
 
 use std::sync::{Arc, Mutex};

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 pub use credential_flags::CredentialFlags;
 pub use credentials::{EnsembleSasl, EnsembleTls, SaslMechanism, SaslPassword};
-pub use ensemble::{Auth, Budget, EnsembleConfig, EnsembleSpec, EnsembleTable, Scoped};
+pub use ensemble::{Auth, Budget, EnsembleConfig, EnsembleSpec, EnsembleTable, Scoped, SourceSpec};
 pub use environment::Environment;
 pub use error::ConfigError;
 pub use flags::AgentFlags;

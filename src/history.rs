@@ -45,7 +45,9 @@ pub use error::HistoryError;
 pub use import::{ImportError, ImportSettings, ImportSummary, Importer, ZnodeRow};
 pub use layout::Layout;
 pub use open::{History, Recorded, open_read_only};
-pub use recorder::{Entry, RecorderEvent, RecorderGone, RecorderHandle, Settings, SnapshotAt, SnapshotRequest};
+pub use recorder::{
+    Entry, PartsWork, RecorderEvent, RecorderGone, RecorderHandle, Settings, SnapshotAt, SnapshotRequest,
+};
 pub use rows::{Sighting, SightingEvent, SightingSource};
 pub use state::State;
 pub use view::View;

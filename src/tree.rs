@@ -60,6 +60,8 @@ pub enum Effect {
     Unreadable(ZkPath),
     /// The coverage of this path resumes: it can be read again, or is gone.
     Readable(ZkPath),
+    /// Every row of a change up to this zxid has been emitted, but of ACLs.
+    Synced(Zxid),
     /// All rows of a scan have been emitted. `missed_at_least` changes were proved lost, without rows of their own;
     /// `needs_snapshot`: the rows alone no longer lead to the tree.
     ScanFinished { reason: ScanReason, missed_at_least: i64, needs_snapshot: bool, greatest_zxid: Zxid },
@@ -177,6 +179,7 @@ impl Tree {
             Observation::Acl { path, heard_at, outcome } => self.acl(&path, heard_at, outcome, out),
             Observation::ScanStarted { reason, .. } => self.scan_started(reason),
             Observation::ScanFinished { .. } => self.scan_finished(out),
+            Observation::Synced { zxid, .. } => self.line.push_effect(Effect::Synced(zxid)),
             Observation::Disconnected { .. } => self.disconnected(),
         }
         self.line.drain(out);

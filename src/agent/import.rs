@@ -10,20 +10,22 @@
 //! snapshot can lie ([`founding`]). After a hole in the logs nothing is known of any znode, until the next snapshot founds anew.
 
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-use crate::history::import::{ImportError, ImportSettings, ImportSummary};
+use crate::history::import::{ImportError, ImportSettings, ImportSummary, Importer};
 use crate::history::{History, HistoryError, Sighting};
 use crate::lens::ValuePolicy;
 use crate::source::txnlog::{Hole, Inputs, TxnlogError, Uncommitted};
 use crate::zk::{Change, Micros, Zxid};
 
 mod founding;
+mod live;
 mod read;
 mod values;
 
 use founding::TreeRows;
+pub(super) use live::{Barrier, Live};
 
 /// Batches that wait for the recording thread.
 const BATCHES_WAITING_MAX: usize = 4;
@@ -79,12 +81,21 @@ pub enum LogImportError {
     History(#[from] HistoryError),
     #[error("the values of a snapshot cannot be sorted on disk: {0}")]
     Spill(#[source] std::io::Error),
+    #[error(
+        "the log in {folder} goes on at zxid {next} and has nothing between it and {after}: files were removed, or the \
+         server was given a snapshot; it is followed again from the server's next snapshot on"
+    )]
+    Broken { folder: String, after: Zxid, next: Zxid },
+    #[error("{folder} holds the logs of several servers: name the version-2 of one")]
+    Several { folder: String },
+    #[error("{folder} has no snapshot from which its log can be followed: it is tried again")]
+    NoStart { folder: String },
     #[error("the thread that reads the logs ended unexpectedly: please report this")]
     Panicked,
 }
 
 /// What the reading thread finds, in order.
-enum Step {
+pub(super) enum Step {
     Changes(Vec<Change>),
     Sightings(Vec<Sighting>),
     /// Everything after the first, up to and with the second, was given.
@@ -98,20 +109,42 @@ enum Step {
         rows: TreeRows,
     },
     Tell(Progress),
+    /// Of a live log: this is all up to the barrier that was asked for, or all that there is of it.
+    Reached(Zxid),
+    /// Of a live log: it cannot be read as it is now. It is begun anew at the next barrier.
+    Failed(LogImportError),
+}
+
+/// Gives a step to an import; what only concerns people is passed over.
+pub(super) fn take_in(importer: &mut Importer<'_>, step: Step) -> Result<(), ImportError> {
+    match step {
+        Step::Changes(changes) => changes.into_iter().try_for_each(|change| importer.change(change)),
+        Step::Sightings(seen) => seen.into_iter().try_for_each(|sighting| importer.sighting(sighting)),
+        Step::Covered { from, to } => importer.covered(from, to),
+        Step::Tree { at, time, rows } => importer.snapshot(at, time, rows),
+        Step::Reached(zxid) => importer.reached(zxid),
+        Step::Tell(_) | Step::Failed(_) => Ok(()),
+    }
 }
 
 /// The recording side is gone: nothing more is wanted.
-struct Gone;
+pub(super) struct Gone;
 
-/// Where the reading thread puts what it found.
+/// Where the reading thread puts what it found; false where nobody takes it.
+pub(super) type Steps = Box<dyn Fn(Step) -> bool + Send>;
+
 struct Out {
-    steps: SyncSender<Step>,
+    steps: Steps,
     told: Instant,
 }
 
 impl Out {
+    fn new(steps: Steps) -> Self {
+        Self { steps, told: Instant::now() }
+    }
+
     fn put(&self, step: Step) -> Result<(), Gone> {
-        self.steps.send(step).map_err(|_| Gone)
+        if (self.steps)(step) { Ok(()) } else { Err(Gone) }
     }
 
     fn tell(&self, progress: Progress) -> Result<(), Gone> {
@@ -128,12 +161,12 @@ impl Out {
     }
 }
 
-/// Imports logs and snapshots into an open folder, whose lock it holds meanwhile.
+/// Imports logs and snapshots into an open folder.
 ///
 /// # Errors
 /// What cannot be read or written; what contradicts the record ([`ImportError::Contradiction`]).
 pub fn import_logs(
-    history: History,
+    history: &mut History,
     inputs: &Inputs,
     policy: &Arc<ValuePolicy>,
     import: &LogImport,
@@ -141,17 +174,14 @@ pub fn import_logs(
 ) -> Result<Imported, LogImportError> {
     let mut importer = history.import(import.settings.clone())?;
     let (steps, found) = sync_channel(BATCHES_WAITING_MAX);
-    let out = Out { steps, told: Instant::now() };
+    let out = Out::new(Box::new(move |step| steps.send(step).is_ok()));
     let (read, recorded) = std::thread::scope(|scope| {
         let reading = scope.spawn(move || read::run(inputs, policy, import, out));
         let record = || -> Result<(), LogImportError> {
             for step in found {
                 match step {
-                    Step::Changes(changes) => changes.into_iter().try_for_each(|change| importer.change(change))?,
-                    Step::Sightings(seen) => seen.into_iter().try_for_each(|sighting| importer.sighting(sighting))?,
-                    Step::Covered { from, to } => importer.covered(from, to)?,
-                    Step::Tree { at, time, rows } => importer.snapshot(at, time, rows)?,
                     Step::Tell(what) => progress(what),
+                    step => take_in(&mut importer, step)?,
                 }
             }
             Ok(())

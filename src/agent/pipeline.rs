@@ -13,8 +13,8 @@ use super::sweep::Sweep;
 use crate::history::disk::Disk;
 use crate::history::snapshots::{SPILL_BYTES_MAX, SnapshotRow, ValueSpill, write_snapshot};
 use crate::history::{
-    CoverageEntry, Entry, Layout, RecorderGone, RecorderHandle, Sighting, SightingEvent, SnapshotAt, SnapshotRequest,
-    State,
+    CoverageEntry, Entry, Layout, PartsWork, RecorderGone, RecorderHandle, Sighting, SightingEvent, SnapshotAt,
+    SnapshotRequest, State,
 };
 use crate::lens::{ValuePolicy, Values};
 use crate::metrics::{ClusterMetrics, QueueMetrics, Subtrees};
@@ -51,6 +51,23 @@ pub struct Parts {
     pub queue_items_max: usize,
     pub acl_every: Duration,
     pub acl_first_per_second: f64,
+    /// Hears of each [`Command::Sync`] that was followed: everything up to there is with the recorder.
+    pub synced: mpsc::Sender<Synced>,
+}
+
+/// All changes up to a transaction have been given to the recorder, as far as watches tell of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Synced {
+    pub zxid: Zxid,
+    /// How many scans there were until then: between two of them is a gap.
+    pub scans: u64,
+}
+
+/// What another source has found, for a recorder at work.
+pub struct FromLog {
+    /// ACLs that no sweep need find: path, czxid, aversion, ACL.
+    pub acls: Vec<(ZkPath, Zxid, i32, Arc<str>)>,
+    pub work: PartsWork,
 }
 
 /// The tree of one ensemble and everything that hangs on its stream.
@@ -82,6 +99,7 @@ pub struct Pipeline {
     /// Why a snapshot could not be written, told by the thread that tried.
     snapshot_failure: Arc<Mutex<Option<String>>>,
     blind_since: Option<Instant>,
+    scans: u64,
     pending_queue: QueueMetrics,
     recorder_queue: QueueMetrics,
 }
@@ -119,6 +137,7 @@ impl Pipeline {
             snapshot_day: 0,
             snapshot_failure: Arc::default(),
             blind_since: Some(Instant::now()),
+            scans: 0,
             pending_queue,
             recorder_queue,
         };
@@ -205,6 +224,19 @@ impl Pipeline {
         }
         self.want_snapshot();
         self.snapshot_if_wanted().await
+    }
+
+    /// Lets the recorder work in what a log says, behind everything that was found before.
+    pub async fn work_in(&mut self, from_log: FromLog) -> Result<(), RecorderGone> {
+        let FromLog { acls, work } = from_log;
+        self.record().await?;
+        for (path, czxid, aversion, acl) in acls {
+            if self.tree.knows_acl(&path, czxid, aversion, &acl) {
+                // As after a sweep: it may be readable now, or not any more.
+                self.want(Command::Reread(path));
+            }
+        }
+        self.parts.recorder.send(Entry::Parts(work)).await
     }
 
     fn refuse_snapshot(&mut self, cause: &str) {
@@ -302,6 +334,8 @@ impl Pipeline {
         let is_event = matches!(observation, Observation::Event(_));
         match &observation {
             Observation::Event(event) => at = Some(event.heard_at),
+            // Of a server that was asked: it proves no more than an answer.
+            Observation::Synced { heard_at, .. } => at = Some(*heard_at),
             Observation::Read { heard_at, .. }
             | Observation::Exists { heard_at, .. }
             | Observation::Children { heard_at, .. }
@@ -369,7 +403,13 @@ impl Pipeline {
                 self.observing.unreadable_path(path, self.last_heard, &mut self.coverage);
             }
             Effect::Readable(path) => self.observing.readable_path(path, self.last_heard, &mut self.coverage),
+            Effect::Synced(zxid) => {
+                self.record().await?;
+                // Where nobody takes it, nobody waits for it any more.
+                let _ = self.parts.synced.try_send(Synced { zxid, scans: self.scans });
+            }
             Effect::ScanFinished { reason, missed_at_least, needs_snapshot, greatest_zxid } => {
+                self.scans += 1;
                 self.never_observed = None;
                 self.record().await?;
                 self.observing.scanned(self.last_heard, greatest_zxid, missed_at_least, &mut self.coverage);

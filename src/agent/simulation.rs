@@ -81,6 +81,7 @@ impl Agent {
             queue_items_max: 1_000,
             acl_every: Duration::MAX,
             acl_first_per_second: 1e9,
+            synced: mpsc::channel(1).0,
         };
         let pipeline = Pipeline::new(parts, tree, greatest, unreadable, false);
         self.running = Some(Running { pipeline, recorder, thread, commands });
@@ -119,9 +120,10 @@ impl Listener for Agent {
         let (runtime, running) = self.running();
         runtime.block_on(running.pipeline.take(vec![observation])).expect("taken");
         std::iter::from_fn(|| running.commands.try_recv().ok())
-            .map(|command| match command {
-                Command::ReadAcl(path) => Wish::Acl(path),
-                Command::Reread(path) => Wish::Again(path),
+            .filter_map(|command| match command {
+                Command::ReadAcl(path) => Some(Wish::Acl(path)),
+                Command::Reread(path) => Some(Wish::Again(path)),
+                Command::Sync(_) => None,
             })
             .collect()
     }

@@ -13,9 +13,11 @@ use super::restore::restore;
 use super::sampling::{OWN_SESSIONS_MAX, OwnSession, Sampling, Target};
 use super::states::States;
 use super::status::{Condition, Status};
+use super::tailing::Tailing;
 use crate::config::EnsembleConfig;
 use crate::history::disk::Disk;
-use crate::history::gaps::{covered_up_to, unreadable_paths};
+use crate::history::gaps::{covered_up_to, logged_up_to, unreadable_paths};
+use crate::history::import::ImportSettings;
 use crate::history::replay::reach;
 use crate::history::snapshots::latest_before;
 use crate::history::{Entry, History, HistoryError, Layout, RecorderEvent, Settings};
@@ -29,6 +31,10 @@ use crate::zk::{Ended, Micros, ScanReason, ZkPath, Zxid};
 /// Batches of observations between source and pipeline.
 const OBSERVATION_BATCHES_MAX: usize = 64;
 const COMMANDS_MAX: usize = 1024;
+/// Answers of a pipeline that wait for whoever follows a log.
+const SYNCED_MAX: usize = 16;
+/// Memory for a live log's changes on their way.
+const TAILING_BYTES_MAX: usize = 64 << 20;
 /// The bound of the ordered queue of a source.
 pub(super) const QUEUE_ITEMS_MAX: usize = 262_144;
 /// How often the pipeline looks at the clock.
@@ -186,6 +192,40 @@ impl Supervisor {
         let (stop_source, source_stop) = watch::channel(false);
         let watch_config = super::watch_config_with(&self.ensemble, self.credentials.clone());
         let budget = watch_config.budget;
+        let (synced_in, synced) = mpsc::channel(SYNCED_MAX);
+        let (from_log_in, mut from_log) = mpsc::channel(1);
+        let tailing = match self.ensemble.txnlog.as_slice() {
+            [] => None,
+            folders => {
+                let (view, scope) = (state.view(), watch_config.scope.clone());
+                let reached = blocking(move || logged_up_to(&view, incarnation, &scope)).await?;
+                Some(Tailing {
+                    cluster: cluster.clone(),
+                    folders: folders.to_vec(),
+                    servers: self.ensemble.servers.clone(),
+                    credentials: self.credentials.clone(),
+                    settings: ImportSettings {
+                        incarnation,
+                        scope: watch_config.scope.clone(),
+                        free_space_floor_percent: self.settings.free_space_floor_percent,
+                        // The recorder waits meanwhile: nothing is left to other threads.
+                        threads_max: 0,
+                        bytes_max: TAILING_BYTES_MAX,
+                        ..ImportSettings::default()
+                    },
+                    policy: self.policy.clone(),
+                    layout: self.layout.clone(),
+                    state: state.clone(),
+                    upkeep: self.upkeep.clone(),
+                    metrics: self.metrics.clone(),
+                    commands: commands.clone(),
+                    synced,
+                    work: from_log_in,
+                    reached,
+                    stop: self.stop.clone(),
+                })
+            }
+        };
         let mut pipeline = Pipeline::new(
             Parts {
                 cluster: cluster.clone(),
@@ -204,6 +244,7 @@ impl Supervisor {
                 queue_items_max: QUEUE_ITEMS_MAX,
                 acl_every: self.ensemble.acl_sweep.unwrap_or(Duration::MAX),
                 acl_first_per_second: budget.znodes_per_second,
+                synced: synced_in,
             },
             tree,
             greatest,
@@ -222,6 +263,7 @@ impl Supervisor {
             stop: self.stop.clone(),
         };
         let sampling = tokio::spawn(sampling.run());
+        let mut tailing = tailing.map(|tailing| tokio::spawn(tailing.run()));
         let notices = Notices::new(cluster.clone(), self.metrics.clone(), self.status.clone(), QUEUE_ITEMS_MAX);
         let ports = Ports {
             observations: observations_in,
@@ -264,6 +306,7 @@ impl Supervisor {
                     Ok(())
                 }
                 Some(Request::Snapshot(done)) = self.requests.recv() => pipeline.ask_snapshot(done).await,
+                Some(found) = from_log.recv() => pipeline.work_in(found).await,
                 () = told(&mut self.stop), if !stopping => {
                     stopping = true;
                     let _ = stop_source.send(true);
@@ -277,6 +320,9 @@ impl Supervisor {
         if gone {
             // Nothing can be recorded, so nothing is watched.
             cancelled(sampling).await;
+            if let Some(tailing) = tailing.take() {
+                cancelled(tailing).await;
+            }
             let _ = stop_source.send(true);
             let _ = pipeline.end(Ended::WriteFailed).await;
             source.abort();
@@ -292,6 +338,19 @@ impl Supervisor {
             });
         }
         let ended = source.await;
+        if let Some(mut tailing) = tailing.take() {
+            // It has its last word, too: how far the log was worked in.
+            let mut ended = false;
+            while *self.stop.borrow() && !ended {
+                tokio::select! {
+                    _ = &mut tailing => ended = true,
+                    Some(found) = from_log.recv() => ended = pipeline.work_in(found).await.is_err(),
+                }
+            }
+            if !tailing.is_finished() {
+                cancelled(tailing).await;
+            }
+        }
         if *self.stop.borrow() {
             // It has its last words, which need the recorder alone.
             let _ = sampling.await;

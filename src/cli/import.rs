@@ -145,10 +145,11 @@ impl Target<'_> {
 
     fn logs(&self, inputs: &Inputs, policy: &Arc<ValuePolicy>) -> anyhow::Result<()> {
         show_inputs(inputs);
-        let history = self.open()?;
+        let mut history = self.open()?;
         let import = LogImport { settings: self.settings(&history), skip_corrupt: self.args.skip_corrupt };
         let mut shown = Shown::new();
-        let imported = import_logs(history, inputs, policy, &import, |progress| shown.show(self.cluster, progress));
+        let imported =
+            import_logs(&mut history, inputs, policy, &import, |progress| shown.show(self.cluster, progress));
         shown.clear();
         show_imported(self.cluster, &imported?, shown.began);
         Ok(())
@@ -173,7 +174,7 @@ impl Target<'_> {
     }
 
     fn history(&self, folder: &Path, other: &View) -> anyhow::Result<()> {
-        let history = self.open()?;
+        let mut history = self.open()?;
         let settings = self.settings(&history);
         let recorded = history.merge(other, settings).with_context(|| format!("merging {}", folder.display()))?;
         println!("{}: {} is merged", self.cluster, folder.display());

@@ -33,6 +33,9 @@ pub struct EnsembleConfig {
     pub session_sample: Option<Duration>,
     /// The AdminServers' connections commands; empty: the servers are asked by four-letter word.
     pub admin_urls: Vec<String>,
+    /// The `version-2` of one of the servers, whose log is followed beside the watches; two where it keeps its log
+    /// (`dataLogDir`) apart from its snapshots; empty: none.
+    pub txnlog: Vec<PathBuf>,
 }
 
 impl EnsembleConfig {
@@ -109,6 +112,8 @@ pub struct EnsembleTable {
     #[serde(default, deserialize_with = "text::one")]
     pub session_sample: Option<OrOff<HumanDuration>>,
     pub admin_url: Option<String>,
+    #[serde(default, deserialize_with = "text::one")]
+    pub source: Option<SourceSpec>,
 }
 
 /// Why a text names no ensemble.
@@ -206,6 +211,35 @@ impl<T: FromStr<Err: fmt::Display>> FromStr for Scoped<T> {
         };
         let value = value.parse().map_err(|error: T::Err| error.to_string())?;
         Ok(Self { name, value })
+    }
+}
+
+/// A source beside the watches, as `[ensemble=]txnlog=FOLDER[,FOLDER]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceSpec {
+    /// `None`: every ensemble.
+    pub ensemble: Option<String>,
+    /// A server's `version-2`, or its `dataLogDir` and its `dataDir`.
+    pub txnlog: Vec<PathBuf>,
+}
+
+impl FromStr for SourceSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (ensemble, kind) = match text.split_once('=') {
+            Some((name, rest)) if name != "txnlog" && is_name(name) => (Some(name.to_owned()), rest),
+            _ => (None, text),
+        };
+        let folders = kind.strip_prefix("txnlog=").unwrap_or_default().split(',').map(str::trim);
+        let txnlog: Vec<PathBuf> = folders.filter(|folder| !folder.is_empty()).map(PathBuf::from).collect();
+        match txnlog.len() {
+            1 | 2 => Ok(Self { ensemble, txnlog }),
+            _ => Err(format!(
+                "{text:?} is no source: write txnlog=FOLDER, with the version-2 of one of the ensemble's servers, \
+                 or txnlog=FOLDER,FOLDER with its dataLogDir and its dataDir"
+            )),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::text::{many, one};
 use super::{
     ByteSize, Count, EnsembleSpec, HumanDuration, ListenAddr, LogFormat, LogLevel, OrOff, Percent, RuleSpec,
-    SaslMechanism, Scoped,
+    SaslMechanism, Scoped, SourceSpec,
 };
 
 /// The agent's settings as they are given: flags, variables and the file's keys alike. Nothing here has a default.
@@ -135,6 +135,15 @@ pub struct AgentFlags {
     #[arg(long, value_name = "[NAME=]URL", help_heading = "Ensembles")]
     #[serde(deserialize_with = "many")]
     pub admin_url: Vec<Scoped<String>>,
+
+    /// Source beside the watches: txnlog=FOLDER, the version-2 of a server on this machine.
+    ///
+    /// Its transaction log is followed: seconds after a change was heard its row says what watches cannot know, such as the
+    /// session that made it, and the values and ACLs in between. Only what the ensemble has committed is read. Where the server
+    /// has a dataLogDir: txnlog=dataLogDir,dataDir.
+    #[arg(long, value_name = "[NAME=]SOURCE", help_heading = "Ensembles")]
+    #[serde(deserialize_with = "many")]
+    pub source: Vec<SourceSpec>,
 
     /// Folder of the history. Default: ./history.
     #[arg(long, value_name = "FOLDER", help_heading = "History")]

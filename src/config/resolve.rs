@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::ensemble::{Auth, Budget, EnsembleConfig, EnsembleSpec, Scoped};
+use super::ensemble::{Auth, Budget, EnsembleConfig, EnsembleSpec, Scoped, SourceSpec};
 use super::{
     AccessConfig, AgentFlags, Config, ConfigError, Environment, FlushConfig, HumanDuration, ListenAddr, LogConfig,
     LogFormat, LogLevel, QueryLimits, RetentionConfig, Secret, TlsFiles, credentials, file,
@@ -119,6 +119,9 @@ fn spread_tables(levels: &mut [AgentFlags; 3]) {
             put(&mut level.acl_sweep, name, &own.acl_sweep);
             put(&mut level.session_sample, name, &own.session_sample);
             put(&mut level.admin_url, name, &own.admin_url);
+            if let Some(source) = &own.source {
+                level.source.push(SourceSpec { ensemble: Some(spec.name.clone()), ..source.clone() });
+            }
             if own.new_incarnation {
                 level.new_incarnation.push(spec.name.clone());
             }
@@ -187,6 +190,10 @@ fn ensemble(
             .map_err(|reason| ConfigError::AdminUrl { ensemble: name.to_owned(), reason })?,
         None => Vec::new(),
     };
+    let source = |level: &AgentFlags, of: Option<&str>| {
+        level.source.iter().rev().find(|source| source.ensemble.as_deref() == of).map(|source| source.txnlog.clone())
+    };
+    let txnlog = levels.iter().find_map(|level| source(level, Some(name)).or_else(|| source(level, None)));
     Ok(EnsembleConfig {
         name: name.to_owned(),
         servers: spec.servers.clone(),
@@ -210,6 +217,7 @@ fn ensemble(
         acl_sweep,
         session_sample,
         admin_urls,
+        txnlog: txnlog.unwrap_or_default(),
     })
 }
 
@@ -219,7 +227,7 @@ fn check_names(levels: &[AgentFlags; 3], specs: &[EnsembleSpec]) -> Result<(), C
         list.iter().filter_map(|scoped| scoped.name.as_deref()).collect()
     }
     for level in levels {
-        let all: [(&'static str, Vec<&str>); 20] = [
+        let all: [(&'static str, Vec<&str>); 21] = [
             ("session_timeout", names(&level.session_timeout)),
             ("auth_file", names(&level.auth_file)),
             ("auth_env", names(&level.auth_env)),
@@ -240,6 +248,7 @@ fn check_names(levels: &[AgentFlags; 3], specs: &[EnsembleSpec]) -> Result<(), C
             ("acl_sweep", names(&level.acl_sweep)),
             ("session_sample", names(&level.session_sample)),
             ("admin_url", names(&level.admin_url)),
+            ("source", level.source.iter().filter_map(|source| source.ensemble.as_deref()).collect()),
         ];
         for (key, names) in all {
             let is_known = |name: &str| specs.iter().chain(&level.ensemble).any(|spec| spec.name == name);

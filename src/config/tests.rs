@@ -111,6 +111,7 @@ fn every_flag_is_a_key_and_a_variable() {
             "http_host" => "zktrail.example.org",
             "session_sample" => "20s",
             "admin_url" => "http://{host}:8080",
+            "source" => "txnlog=/var/lib/zookeeper/version-2",
             key if key.contains("age") || key.contains("time") || key == "acl_sweep" => "20s",
             _ => "2000000",
         };

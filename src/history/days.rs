@@ -36,7 +36,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use super::state::ReplaceError;
-pub use compact::{Compacted, CompactionLimits, closed_days, compact_closed_days, compact_day};
+pub use compact::{Compacted, CompactionLimits, closed_days, compact_closed_days, compact_day, join_small_parts};
 pub(super) use exchange::names;
 pub use exchange::{drop_day, exchange};
 pub use file::{PartWriter, WrittenPart};

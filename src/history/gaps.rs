@@ -89,6 +89,18 @@ pub fn covered_up_to(view: &View, incarnation: i32) -> Result<Option<Zxid>, Hist
     Ok(of_it.map(|interval| Zxid(interval.to_zxid)).max())
 }
 
+/// The greatest zxid up to which logs were worked in, of all znodes of a scope; `None` where none was.
+pub fn logged_up_to(view: &View, incarnation: i32, scope: &str) -> Result<Option<Zxid>, HistoryError> {
+    let intervals = intervals(view)?;
+    let of_it = intervals.iter().filter(|interval| {
+        interval.is_data()
+            && interval.is_lossless()
+            && interval.incarnation == incarnation
+            && is_within(scope, &interval.path)
+    });
+    Ok(of_it.map(|interval| Zxid(interval.to_zxid)).max())
+}
+
 /// The paths whose own last interval ended because they could not be read.
 pub fn unreadable_paths(view: &View, incarnation: i32) -> Result<Vec<String>, HistoryError> {
     let mut last = BTreeMap::new();

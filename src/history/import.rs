@@ -68,36 +68,46 @@ const MERGED_SHARE: usize = 4;
 const CARRIED_ROWS_MAX: usize = 200_000;
 
 impl History {
-    /// Makes an importer of an open folder, whose lock it holds until it is gone. What the WAL had is in parts already;
-    /// where there was no room for that, it fails.
-    pub fn import(self, settings: ImportSettings) -> Result<Importer, HistoryError> {
+    /// Begins to import into an open folder. What the WAL had is in parts already; where there was no room for that, it
+    /// fails.
+    pub fn import(&mut self, settings: ImportSettings) -> Result<Importer<'_>, HistoryError> {
+        let heard = Heard::of(&self.state.view(), settings.incarnation)?;
+        let begun = Paused {
+            settings,
+            carried: Vec::new(),
+            heard,
+            begin: None,
+            reached: None,
+            unseen_after: None,
+            last: None,
+            ahead: None,
+            ahead_asked: false,
+            retired: Retired::default(),
+            summary: ImportSummary::default(),
+        };
+        self.resume_import(begun)
+    }
+
+    /// Goes on with an import that was paused. Other rows may have been recorded since, but none that could be of the
+    /// stretch that it has worked in.
+    pub fn resume_import(&mut self, paused: Paused) -> Result<Importer<'_>, HistoryError> {
         let has_head = super::head::TABLES.iter().any(|table| !self.state.view().head(*table).is_empty());
         if has_head || !self.unwritten.is_empty() {
-            let floor = settings.free_space_floor_percent;
+            let floor = paused.settings.free_space_floor_percent;
             self.disk.check_floor(self.layout.dir(), floor)?;
             let cluster = &self.cluster;
             return Err(HistoryError::Unknown(format!(
                 "cluster {cluster} has rows in its WAL that found no room in parts: make room, then import again"
             )));
         }
-        let heard = Heard::of(&self.state.view(), settings.incarnation)?;
         Ok(Importer {
             chunk: Chunk::default(),
-            chunk_bytes_max: (settings.bytes_max / CHUNK_SHARE).max(1 << 12),
-            in_flight: VecDeque::new(),
-            carried: Vec::new(),
-            heard,
-            begin: None,
-            reached: None,
-            last: None,
-            ahead: None,
-            ahead_asked: false,
+            chunk_bytes_max: (paused.settings.bytes_max / CHUNK_SHARE).max(1 << 12),
+            in_flight: InFlight::default(),
             sightings: Vec::new(),
             failed: false,
-            retired: Retired::default(),
-            summary: ImportSummary::default(),
             history: self,
-            settings,
+            so_far: paused,
         })
     }
 }
@@ -105,13 +115,20 @@ impl History {
 /// Takes a stream in; see the [module](self).
 ///
 /// Dropping it without [`Importer::finish`] leaves what was put in place so far, which the next import finds.
-pub struct Importer {
-    history: History,
-    settings: ImportSettings,
+pub struct Importer<'h> {
+    history: &'h mut History,
     chunk: Chunk,
     chunk_bytes_max: usize,
-    /// Chunks on their way to files, oldest first.
-    in_flight: VecDeque<JoinHandle<Result<Vec<Encoded>, HistoryError>>>,
+    in_flight: InFlight,
+    sightings: Vec<Sighting>,
+    failed: bool,
+    so_far: Paused,
+}
+
+/// An import between two stretches of its stream: what it has to remember of the first.
+#[derive(Debug)]
+pub struct Paused {
+    settings: ImportSettings,
     /// Unplaced rows that no transaction so far accounts for.
     carried: Vec<Recorded>,
     heard: Heard,
@@ -119,18 +136,18 @@ pub struct Importer {
     begin: Option<i64>,
     /// Up to here the stream was worked in.
     reached: Option<i64>,
+    /// Rows after this seq were recorded while it was paused: also those whose position was worked in before.
+    unseen_after: Option<i64>,
     /// The place of the last change given.
     last: Option<(i64, i32)>,
     /// What the agent's clock shows more than the server's, by the last row that both know.
     ahead: Option<i64>,
     ahead_asked: bool,
-    sightings: Vec<Sighting>,
-    failed: bool,
     retired: Retired,
     summary: ImportSummary,
 }
 
-impl Importer {
+impl Importer<'_> {
     /// Takes the next change, in the order (zxid, ordinal). Its values have passed the policy; `observed_at` is when this
     /// machine heard of it: the time of the import, not that of the commit.
     pub fn change(&mut self, change: Change) -> Result<(), ImportError> {
@@ -140,10 +157,10 @@ impl Importer {
             let to = self.chunk.last_zxid().unwrap_or(place.0);
             self.guarded(|import| import.work_in(to))?;
         }
-        if self.begin.is_none() {
-            self.begin = Some(place.0.saturating_sub(1));
+        if self.so_far.begin.is_none() {
+            self.so_far.begin = Some(place.0.saturating_sub(1));
         }
-        self.last = Some(place);
+        self.so_far.last = Some(place);
         self.chunk.push(change);
         Ok(())
     }
@@ -151,12 +168,13 @@ impl Importer {
     fn check(&self, change: &Change) -> Result<(i64, i32), ImportError> {
         let incomplete = |what| ImportError::Incomplete { path: change.path.to_string(), kind: change.kind, what };
         let Some(zxid) = change.zxid else { return Err(incomplete("its zxid")) };
-        if change.incarnation != self.settings.incarnation {
+        if change.incarnation != self.so_far.settings.incarnation {
             return Err(incomplete("the incarnation of the import"));
         }
         let place = (zxid.0, change.ordinal);
-        let after = self.last.map(|last| last.0).max(self.reached);
-        let is_later = self.last.is_none_or(|last| place > last) && self.reached.is_none_or(|to| zxid.0 > to);
+        let after = self.so_far.last.map(|last| last.0).max(self.so_far.reached);
+        let is_later =
+            self.so_far.last.is_none_or(|last| place > last) && self.so_far.reached.is_none_or(|to| zxid.0 > to);
         if let (false, Some(after)) = (is_later, after) {
             let path = change.path.to_string();
             return Err(ImportError::OutOfOrder { path, kind: change.kind, zxid, after: Zxid(after) });
@@ -175,7 +193,7 @@ impl Importer {
 
     /// Every change after `from` up to and with `to` has been given: makes all of it durable, then says so in coverage.
     pub fn covered(&mut self, from: (Zxid, Micros), to: (Zxid, Micros)) -> Result<(), ImportError> {
-        self.begin = Some(self.begin.map_or(from.0.0, |begin| begin.min(from.0.0)));
+        self.so_far.begin = Some(self.so_far.begin.map_or(from.0.0, |begin| begin.min(from.0.0)));
         self.guarded(|import| {
             import.work_in(to.0.0)?;
             import.settle()?;
@@ -194,8 +212,8 @@ impl Importer {
         time: Micros,
         rows: impl Iterator<Item = Result<ZnodeRow, E>>,
     ) -> Result<(), ImportError> {
-        if self.begin.is_none() {
-            self.begin = Some(at.0);
+        if self.so_far.begin.is_none() {
+            self.so_far.begin = Some(at.0);
         }
         self.guarded(|import| {
             if let Some(last) = import.chunk.last_zxid() {
@@ -204,6 +222,29 @@ impl Importer {
             import.settle()?;
             import.write_tree(at, time, rows)
         })
+    }
+
+    /// Every change up to and with `to` has been given: works all of it in. Unlike [`Importer::covered`] it says so nowhere.
+    pub fn reached(&mut self, to: Zxid) -> Result<(), ImportError> {
+        self.guarded(|import| {
+            import.work_in(to.0)?;
+            import.settle()?;
+            import.flush_sightings()
+        })
+    }
+
+    /// Makes what was given durable and lets go of the folder, to go on later.
+    pub fn pause(mut self) -> Result<Paused, ImportError> {
+        self.guarded(|import| {
+            if let Some(to) = import.chunk.last_zxid() {
+                import.work_in(to)?;
+            }
+            import.settle()?;
+            import.flush_sightings()
+        })?;
+        // What was not looked at since the last pause waits for the next.
+        self.so_far.unseen_after.get_or_insert(self.history.next.changes - 1);
+        Ok(self.so_far)
     }
 
     /// Ends the import: what is left of it becomes durable.
@@ -216,7 +257,7 @@ impl Importer {
             import.flush_sightings()?;
             import.end_carried()
         })?;
-        Ok(self.summary)
+        Ok(self.so_far.summary)
     }
 
     /// After a failure nothing more is done: what was numbered behind it must not be put in place.
@@ -232,7 +273,7 @@ impl Importer {
 
     /// What was done so far.
     pub fn summary(&self) -> ImportSummary {
-        self.summary
+        self.so_far.summary
     }
 
     /// What the folder held when the import began, and what it has put there.
@@ -242,24 +283,25 @@ impl Importer {
 
     /// Works in what was given up to `to`, which is whole.
     fn work_in(&mut self, to: i64) -> Result<(), ImportError> {
-        let begin = self.begin.unwrap_or(to);
-        let low = self.reached.unwrap_or(begin);
+        let begin = self.so_far.begin.unwrap_or(to);
+        let low = self.so_far.reached.unwrap_or(begin);
         if to <= low && self.chunk.is_empty() {
             return Ok(());
         }
-        let floor = self.settings.free_space_floor_percent;
+        let floor = self.so_far.settings.free_space_floor_percent;
         self.history.disk.check_floor(self.history.layout.dir(), floor)?;
         let chunk = std::mem::take(&mut self.chunk);
         let window = self.window(low, to)?;
-        if window.is_empty() && self.carried.is_empty() {
+        self.so_far.unseen_after = None;
+        if window.is_empty() && self.so_far.carried.is_empty() {
             self.encode(chunk)?;
         } else {
             self.settle()?;
             self.merge(chunk, &window)?;
             // Days are rewritten a chunk at a time, so with nothing beside it a chunk may be greater.
-            self.chunk_bytes_max = (self.settings.bytes_max / MERGED_SHARE).max(1 << 12);
+            self.chunk_bytes_max = (self.so_far.settings.bytes_max / MERGED_SHARE).max(1 << 12);
         }
-        self.reached = Some(to.max(low));
+        self.so_far.reached = Some(to.max(low));
         Ok(())
     }
 
@@ -268,15 +310,15 @@ impl Importer {
         if chunk.is_empty() {
             return Ok(());
         }
-        self.summary.new += chunk.changes.len() as u64;
-        let job = fresh::Job::new(&self.history, chunk, self.history.next.changes);
+        self.so_far.summary.new += chunk.changes.len() as u64;
+        let job = fresh::Job::new(self.history, chunk, self.history.next.changes);
         self.history.next.changes = job.next_seq();
-        if self.settings.threads_max == 0 {
+        if self.so_far.settings.threads_max == 0 {
             let encoded = job.run()?;
             return self.place(encoded);
         }
-        self.in_flight.push_back(std::thread::spawn(move || job.run()));
-        while self.in_flight.len() > self.settings.threads_max {
+        self.in_flight.0.push_back(std::thread::spawn(move || job.run()));
+        while self.in_flight.0.len() > self.so_far.settings.threads_max {
             self.place_oldest()?;
         }
         Ok(())
@@ -284,14 +326,14 @@ impl Importer {
 
     /// Waits until everything worked in so far is in place.
     fn settle(&mut self) -> Result<(), ImportError> {
-        while !self.in_flight.is_empty() {
+        while !self.in_flight.0.is_empty() {
             self.place_oldest()?;
         }
         Ok(())
     }
 
     fn place_oldest(&mut self) -> Result<(), ImportError> {
-        let Some(thread) = self.in_flight.pop_front() else { return Ok(()) };
+        let Some(thread) = self.in_flight.0.pop_front() else { return Ok(()) };
         let encoded = thread
             .join()
             .map_err(|_| HistoryError::Unknown("the thread that encodes a part ended unexpectedly".to_owned()))??;
@@ -300,30 +342,30 @@ impl Importer {
 
     fn place(&mut self, encoded: Vec<Encoded>) -> Result<(), ImportError> {
         for part in encoded {
-            part.place(&self.history)?;
-            self.summary.parts += 1;
+            part.place(self.history)?;
+            self.so_far.summary.parts += 1;
         }
         Ok(())
     }
 
     fn flush_sightings(&mut self) -> Result<(), ImportError> {
         let sightings = std::mem::take(&mut self.sightings);
-        self.summary.sightings += cover::add_sightings(&mut self.history, sightings)?;
+        self.so_far.summary.sightings += cover::add_sightings(self.history, sightings)?;
         Ok(())
     }
 
     fn cover(&mut self, from: (Zxid, Micros), to: (Zxid, Micros)) -> Result<(), ImportError> {
         let view = self.history.state.view();
-        if self.ahead.is_none() && !self.ahead_asked {
-            self.ahead_asked = true;
-            self.ahead = cover::agent_ahead(&view, self.settings.incarnation, to.1)?;
+        if self.so_far.ahead.is_none() && !self.so_far.ahead_asked {
+            self.so_far.ahead_asked = true;
+            self.so_far.ahead = cover::agent_ahead(&view, self.so_far.settings.incarnation, to.1)?;
         }
-        let ahead = self.ahead.unwrap_or(0);
+        let ahead = self.so_far.ahead.unwrap_or(0);
         let brought_over = |time: Micros| Micros(time.0.saturating_add(ahead));
         let whole = CoverageRow {
-            incarnation: self.settings.incarnation,
-            source: self.settings.source,
-            path: self.settings.scope.clone(),
+            incarnation: self.so_far.settings.incarnation,
+            source: self.so_far.settings.source,
+            path: self.so_far.settings.scope.clone(),
             aspect: super::coverage::Aspect::Data,
             from_time: brought_over(from.1),
             to_time: brought_over(to.1),
@@ -332,25 +374,29 @@ impl Importer {
             ended: Some(crate::zk::Ended::Stopped),
             missed_at_least: 0,
         };
-        self.summary.coverage += cover::add_coverage(&mut self.history, &view, whole)?;
+        self.so_far.summary.coverage += cover::add_coverage(self.history, &view, whole)?;
         Ok(())
     }
 }
 
-impl Drop for Importer {
+/// Chunks on their way to files, oldest first.
+#[derive(Default)]
+struct InFlight(VecDeque<JoinHandle<Result<Vec<Encoded>, HistoryError>>>);
+
+impl Drop for InFlight {
     fn drop(&mut self) {
-        for thread in self.in_flight.drain(..) {
+        for thread in self.0.drain(..) {
             // Its file has a dot-name that the next start removes.
             let _ = thread.join();
         }
     }
 }
 
-impl std::fmt::Debug for Importer {
+impl std::fmt::Debug for Importer<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Importer")
             .field("history", &self.history)
-            .field("reached", &self.reached)
+            .field("reached", &self.so_far.reached)
             .finish_non_exhaustive()
     }
 }

@@ -73,9 +73,14 @@ pub enum Entry {
     Snapshot(SnapshotRequest),
     /// Answered when everything before it is in parts.
     Flush(oneshot::Sender<()>),
+    /// Works on the folder as its only writer when everything before it is in parts; nothing is recorded meanwhile.
+    Parts(PartsWork),
     /// Closes the open intervals as `stopped`, flushes, answers, and ends the recorder.
     Stop(oneshot::Sender<()>),
 }
+
+/// What is done with the parts of the folder. A failure stops the recorder, as a failed write of its own would.
+pub type PartsWork = Box<dyn FnOnce(&mut History) -> Result<(), HistoryError> + Send>;
 
 /// Asks for a snapshot of the tree as it is at this place of the queue.
 pub struct SnapshotRequest {
@@ -181,7 +186,7 @@ impl Entry {
         match self {
             Self::Changes(changes) => changes.iter().map(change_bytes).sum(),
             Self::Sightings(sightings) => sightings.len() * size_of::<Sighting>(),
-            Self::Coverage(_) | Self::Snapshot(_) | Self::Flush(_) | Self::Stop(_) => 0,
+            Self::Coverage(_) | Self::Snapshot(_) | Self::Flush(_) | Self::Parts(_) | Self::Stop(_) => 0,
         }
     }
 }

@@ -98,6 +98,9 @@ metrics! {
     SESSIONS_CONNECTED "sessions_connected" ["cluster"]
         "Sessions that the servers listed when they were last asked; those whose server did not answer are not in it."
 
+    TXNLOG_COMPLETE "txnlog_complete_timestamp_seconds" ["cluster"]
+        "When the followed transaction log was last worked in as far as the ensemble had committed by then; 0 where none is followed."
+
     QUEUE_DEPTH "queue_depth" ["cluster", "queue"]
         "Entries waiting in a bounded queue."
     QUEUE_CAPACITY "queue_capacity" ["cluster", "queue"]

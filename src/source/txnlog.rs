@@ -19,6 +19,7 @@ use std::io::Read;
 use std::path::PathBuf;
 
 pub use self::error::{Corruption, TxnlogError};
+pub use self::follow::{Followed, Follower};
 pub use self::merge::{Hole, HoleCause, LogItem, ReadOptions, Transactions, Uncommitted};
 pub use self::place::{Packing, Place};
 pub use self::segment::{Ending, RawRecord, Segment, Skipped, Step};
@@ -35,6 +36,7 @@ mod error;
 #[doc(hidden)]
 pub mod exercise;
 mod find;
+mod follow;
 mod merge;
 mod place;
 mod segment;

@@ -73,6 +73,9 @@ pub struct WatchConfig {
 pub enum Command {
     ReadAcl(ZkPath),
     Reread(ZkPath),
+    /// Bring the server up to this committed transaction at least, and say in the stream that all of it has come
+    /// ([`Observation::Synced`]). Passed over while the tree is not complete.
+    Sync(Zxid),
 }
 
 /// What an operator may want to know of the source; not part of the history.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::nodes::bit;
 use super::{Effect, Tree};
-use crate::zk::{AclOutcome, ChangeKind, Evidence, Micros, Source, acls_to_json};
+use crate::zk::{AclOutcome, ChangeKind, Evidence, Micros, Source, Zxid, acls_to_json};
 
 /// Interned ACLs: an ensemble has few different ones, and most of its znodes share one.
 #[derive(Debug, Default)]
@@ -85,5 +85,21 @@ impl Tree {
         node.acl = number;
         node.stat.aversion = stat.aversion;
         node.clear(bit::ACL_ASKED);
+    }
+
+    /// Takes an ACL that another source has recorded, so that no sweep records it again. Tells whether it is news: then the
+    /// znode should be read once more, as after a sweep.
+    pub fn knows_acl(&mut self, path: &str, czxid: Zxid, aversion: i32, acl: &Arc<str>) -> bool {
+        let Some(id) = self.nodes.find(path).filter(|id| self.nodes.get(*id).exists()) else { return false };
+        let node = self.nodes.get(id);
+        if node.czxid() != Some(czxid) || aversion.wrapping_sub(node.stat.aversion) <= 0 {
+            return false;
+        }
+        let number = self.acls.intern(acl);
+        self.gap.take_acl_floor(id);
+        let node = self.nodes.get_mut(id);
+        node.acl = number;
+        node.stat.aversion = aversion;
+        true
     }
 }

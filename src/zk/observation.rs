@@ -23,6 +23,8 @@ pub enum Observation {
     ScanStarted { reason: ScanReason, heard_at: Micros },
     /// Every znode of the scope has been read. From here on the tree is what the ensemble has.
     ScanFinished { heard_at: Micros },
+    /// The server has told everything up to this transaction, which was known to be committed when it was asked.
+    Synced { zxid: Zxid, heard_at: Micros },
     /// Nothing more comes of this connection. Reads not answered by now never will be.
     /// `last_heard` is when the last byte came, not when its absence was noticed.
     Disconnected { last_heard: Micros, ended: Ended },

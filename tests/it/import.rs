@@ -15,14 +15,14 @@ use crate::servers::{Ensemble, Shape, Version};
 use crate::workload::{self, Recorded, Workload};
 
 /// Rows of an offline query.
-async fn sql(folder: &Path, query: &'static str) -> Result<Vec<Value>> {
+pub async fn sql(folder: &Path, query: &'static str) -> Result<Vec<Value>> {
     let output = agent::zktrail("sql", &["--format", "json", query], folder).await?;
     ensure!(output.status.success(), "{query}: {}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).with_context(|| query.to_owned())
 }
 
 /// `zktrail import` of whole data folders; gives what it said.
-async fn import(folders: &[std::path::PathBuf], history: &Path) -> Result<String> {
+pub async fn import(folders: &[std::path::PathBuf], history: &Path) -> Result<String> {
     let mut arguments = vec!["--cluster", "test"];
     arguments.extend(folders.iter().filter_map(|folder| folder.to_str()));
     let output = agent::zktrail("import", &arguments, history).await?;
@@ -33,14 +33,15 @@ async fn import(folders: &[std::path::PathBuf], history: &Path) -> Result<String
 }
 
 /// As many rows as operations, ACL changes too, which no watch tells of.
-fn is_all(recorded: &Recorded, rows: &[check::Row]) -> Result<()> {
-    let of_work = rows.iter().filter(|row| row.path == "/work" || row.path.starts_with("/work/")).count();
+pub fn is_all(recorded: &Recorded, root: &str, rows: &[check::Row]) -> Result<()> {
+    let below = format!("{root}/");
+    let of_work = rows.iter().filter(|row| row.path == root || row.path.starts_with(&below)).count();
     ensure!(of_work == recorded.operations.len(), "{} operations, {of_work} rows", recorded.operations.len());
     Ok(())
 }
 
 /// What every row says that the log proves.
-async fn is_complete(folder: &Path) -> Result<()> {
+pub async fn is_complete(folder: &Path) -> Result<()> {
     let doubtful = sql(
         folder,
         "SELECT path, kind, zxid, evidence, missed, source FROM changes WHERE evidence <> 'exact' OR missed <> 0 \
@@ -81,7 +82,7 @@ async fn a_log_alone_is_a_history(version: Version, shape: Shape) -> Result<()> 
     let rows = check::rows(&sql(folder, CHANGES_IN_ORDER).await?)?;
     let findings = check::compare(&recorded, &rows, Expectations { root: "/work", zxids: true, gaps: None })?;
     ensure!(findings.matched == recorded.heard() && findings.absent == 0, "{findings:?}");
-    is_all(&recorded, &rows)?;
+    is_all(&recorded, "/work", &rows)?;
     let znodes = check::tree_equals(&dump, &sql(folder, ZNODES).await?)?;
     println!("{} {shape:?}: {findings:?}, {znodes} znodes", version.as_str());
     is_complete(folder).await?;
@@ -139,7 +140,7 @@ async fn closes_every_gap(mut scene: Scene, folder: &Path) -> Result<()> {
     let rows = check::rows(&sql(folder, CHANGES_IN_ORDER).await?)?;
     let findings = check::compare(&recorded, &rows, Expectations { root: "/work", zxids: true, gaps: None })?;
     ensure!(findings.absent == 0 && findings.matched == recorded.heard(), "{findings:?}");
-    is_all(&recorded, &rows)?;
+    is_all(&recorded, "/work", &rows)?;
     check::tree_equals(&dump, &sql(folder, ZNODES).await?)?;
     is_complete(folder).await?;
     agent::verify(folder).await?;

@@ -30,6 +30,7 @@ mod slt;
 mod story;
 mod superset;
 mod tail;
+mod tailing;
 mod txnlog;
 mod who;
 mod workload;

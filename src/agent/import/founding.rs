@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::LogImportError;
 use super::values::{Sorted, Values};
+use crate::history::gaps::is_within;
 use crate::history::import::ZnodeRow;
 use crate::history::snapshots::SnapshotRow;
 use crate::lens::ValuePolicy;
@@ -81,6 +82,11 @@ impl Founding {
         next.zxid > self.until || self.overlay_bytes >= OVERLAY_BYTES_MAX
     }
 
+    /// Whether nothing behind this transaction is in the snapshot.
+    pub(super) fn ends_by(&self, zxid: Zxid) -> bool {
+        zxid >= self.until
+    }
+
     /// Takes a transaction that lies in the time of the snapshot.
     pub(super) fn take(&mut self, transaction: &Transaction) {
         let Action::Operations(operations) = &transaction.action else { return };
@@ -95,9 +101,14 @@ impl Founding {
         }
     }
 
-    /// The tree as the ledger has it now.
-    pub(super) fn tree(self, ledger: &Ledger, policy: &Arc<ValuePolicy>) -> Result<TreeRows, LogImportError> {
-        let mut entries: Vec<Entry> = ledger.iter().collect();
+    /// The tree within a scope as the ledger has it now.
+    pub(super) fn tree(
+        self,
+        ledger: &Ledger,
+        policy: &Arc<ValuePolicy>,
+        scope: &str,
+    ) -> Result<TreeRows, LogImportError> {
+        let mut entries: Vec<Entry> = ledger.iter().filter(|entry| is_within(&entry.path, scope)).collect();
         entries.sort_unstable_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
         Ok(TreeRows {
             entries: entries.into_iter(),
@@ -109,11 +120,17 @@ impl Founding {
 }
 
 /// The rows of a whole tree, by path.
-pub(super) struct TreeRows {
+pub(in crate::agent) struct TreeRows {
     entries: std::vec::IntoIter<Entry>,
     values: Sorted,
     overlay: HashMap<ZkPath, Bytes>,
     policy: Arc<ValuePolicy>,
+}
+
+impl TreeRows {
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.len() == 0
+    }
 }
 
 impl Iterator for TreeRows {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::founding::{Begun, Founding};
 use super::{Gone, LogImport, LogImportError, Out, Progress, Step};
+use crate::history::gaps::is_within;
 use crate::history::{Sighting, SightingEvent};
 use crate::lens::ValuePolicy;
 use crate::source::txnlog::{FIRST, Inputs, LogItem, ReadOptions, SnapshotFile, Start};
@@ -32,31 +33,14 @@ pub(super) fn run(
     import: &LogImport,
     out: Out,
 ) -> Result<Read, LogImportError> {
-    let mut reading = Reading {
-        inputs,
-        options: ReadOptions { skip_corrupt: import.skip_corrupt },
-        ledger: Ledger::new(import.settings.incarnation, import.settings.source),
-        policy,
-        import,
-        out,
-        heard_at: Micros::now(),
-        changes: Vec::new(),
-        bytes: 0,
-        founding: None,
-        later: Vec::new(),
-        lost: false,
-        begin: None,
-        last: None,
-        covered_at: 0,
-        read: Read::default(),
-    };
+    let mut reading = Reading::new(inputs, policy, import, out);
     match reading.run() {
         Ok(()) | Err(Stop::Gone) => Ok(reading.read),
         Err(Stop::Failed(error)) => Err(error),
     }
 }
 
-enum Stop {
+pub(super) enum Stop {
     Gone,
     Failed(LogImportError),
 }
@@ -73,13 +57,14 @@ impl<E: Into<LogImportError>> From<E> for Stop {
     }
 }
 
-struct Reading<'a> {
+/// What was read so far, on its way to changes.
+pub(super) struct Reading<'a> {
     inputs: &'a Inputs,
     options: ReadOptions,
     ledger: Ledger,
     policy: &'a Arc<ValuePolicy>,
     import: &'a LogImport,
-    out: Out,
+    pub(super) out: Out,
     heard_at: Micros,
     changes: Vec<Change>,
     bytes: usize,
@@ -90,14 +75,35 @@ struct Reading<'a> {
     /// Nothing is known of znodes that are older than the hole before them, or than the logs.
     lost: bool,
     /// From here on everything was given; `None` at the beginning and behind a hole.
-    begin: Option<(Zxid, Option<Micros>)>,
+    pub(super) begin: Option<(Zxid, Option<Micros>)>,
     /// The last transaction.
     last: Option<(Zxid, Micros)>,
     covered_at: u64,
     read: Read,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    pub(super) fn new(inputs: &'a Inputs, policy: &'a Arc<ValuePolicy>, import: &'a LogImport, out: Out) -> Self {
+        Self {
+            inputs,
+            options: ReadOptions { skip_corrupt: import.skip_corrupt },
+            ledger: Ledger::new(import.settings.incarnation, import.settings.source),
+            policy,
+            import,
+            out,
+            heard_at: Micros::now(),
+            changes: Vec::new(),
+            bytes: 0,
+            founding: None,
+            later: Vec::new(),
+            lost: false,
+            begin: None,
+            last: None,
+            covered_at: 0,
+            read: Read::default(),
+        }
+    }
+
     fn run(&mut self) -> Result<(), Stop> {
         let inputs = self.inputs;
         let beginning = inputs.beginning()?;
@@ -147,8 +153,26 @@ impl Reading<'_> {
         Ok(())
     }
 
+    /// Takes what is on record already: only to know the znodes.
+    pub(super) fn pass(&mut self, transaction: Transaction) {
+        let before = self.changes.len();
+        self.ledger.apply(transaction, self.heard_at, &mut self.changes);
+        self.changes.truncate(before);
+    }
+
+    /// Begins with a snapshot whose tree is on record already, or an older one.
+    pub(super) fn know(&mut self, snapshot: &SnapshotFile) -> Result<(), Stop> {
+        Founding::begin(snapshot, self.inputs, self.options, &mut self.ledger)?;
+        Ok(())
+    }
+
+    /// What is taken from now on was heard of now.
+    pub(super) fn heard_now(&mut self) {
+        self.heard_at = Micros::now();
+    }
+
     /// Begins a tree from a snapshot.
-    fn found(&mut self, snapshot: &SnapshotFile) -> Result<(), Stop> {
+    pub(super) fn found(&mut self, snapshot: &SnapshotFile) -> Result<(), Stop> {
         let Begun { founding, sessions, time } =
             Founding::begin(snapshot, self.inputs, self.options, &mut self.ledger)?;
         self.founding = Some(founding);
@@ -163,7 +187,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn take(&mut self, transaction: Transaction) -> Result<(), Stop> {
+    pub(super) fn take(&mut self, transaction: Transaction) -> Result<(), Stop> {
         let (zxid, time) = (transaction.zxid, transaction.time);
         if self.begin.is_none() {
             self.begin = Some((Zxid(zxid.0 - 1), Some(time)));
@@ -196,6 +220,14 @@ impl Reading<'_> {
         }
         let before = self.changes.len();
         self.ledger.apply(transaction, self.heard_at, &mut self.changes);
+        let scope = &self.import.settings.scope;
+        if &**scope != "/" {
+            let mut at = 0;
+            self.changes.retain(|change| {
+                at += 1;
+                at <= before || is_within(&change.path, scope)
+            });
+        }
         for change in self.changes.iter_mut().skip(before) {
             if let Some(data) = change.data.take() {
                 let recorded = self.policy.apply(&change.path, data);
@@ -227,7 +259,7 @@ impl Reading<'_> {
     }
 
     /// Transactions are missing here.
-    fn lose(&mut self) -> Result<(), Stop> {
+    pub(super) fn lose(&mut self) -> Result<(), Stop> {
         self.whole()?;
         self.cover()?;
         self.ledger.lose();
@@ -236,16 +268,25 @@ impl Reading<'_> {
         Ok(())
     }
 
+    /// Ends the founding where the log has passed it, though nothing follows yet.
+    pub(super) fn whole_if_passed(&mut self) -> Result<(), Stop> {
+        let passed = |(zxid, _): (Zxid, Micros)| self.founding.as_ref().is_some_and(|founding| founding.ends_by(zxid));
+        if self.read.transactions > 0 && self.last.is_some_and(passed) { self.whole() } else { Ok(()) }
+    }
+
     /// The tree is whole after the last transaction.
     fn whole(&mut self) -> Result<(), Stop> {
         let (Some(founding), Some((at, time))) = (self.founding.take(), self.last) else { return Ok(()) };
-        let rows = founding.tree(&self.ledger, self.policy)?;
+        let rows = founding.tree(&self.ledger, self.policy, &self.import.settings.scope)?;
         self.flush()?;
-        self.out.put(Step::Tree { at, time, rows })?;
+        // Nothing of the scope existed then.
+        if !rows.is_empty() {
+            self.out.put(Step::Tree { at, time, rows })?;
+        }
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), Stop> {
+    pub(super) fn flush(&mut self) -> Result<(), Stop> {
         self.bytes = 0;
         if !self.changes.is_empty() {
             let next = Vec::with_capacity(self.changes.capacity());
@@ -255,7 +296,7 @@ impl Reading<'_> {
     }
 
     /// Says that everything up to the last transaction was given.
-    fn cover(&mut self) -> Result<(), Stop> {
+    pub(super) fn cover(&mut self) -> Result<(), Stop> {
         self.flush()?;
         self.covered_at = self.read.transactions;
         if let (Some((from, Some(from_time))), Some(to)) = (self.begin, self.last)

@@ -93,7 +93,7 @@ impl Ran {
     /// Imports from one transaction to another, both of which the trees are known after.
     fn import(&self, disk: Disk, from: i64, to: i64, bytes_max: usize) -> Result<(), ImportError> {
         let settings = Settings { free_space_floor_percent: 0, ..Settings::default() };
-        let history = History::open_on(disk, &self.layout, CLUSTER, settings, None)?;
+        let mut history = History::open_on(disk, &self.layout, CLUSTER, settings, None)?;
         let settings =
             ImportSettings { bytes_max, threads_max: 0, free_space_floor_percent: 0, ..ImportSettings::default() };
         let mut importer = history.import(settings)?;

@@ -19,6 +19,7 @@ use super::file::{PartWriter, int64_range, read, read_bounded, read_projected};
 use super::merge::{Merge, Order, Run, int32, int64};
 use super::parts_of;
 use super::retired::Retired;
+use super::rewrite::keep_part;
 use crate::zk::Micros;
 
 /// In a part's metadata: it came out of a compaction, so that a day of such parts is not compacted again.
@@ -143,6 +144,63 @@ pub fn compact_day(
     let compacted = Compacted { table, day, parts_before: parts.len(), parts_after, rows };
     tracing::info!(table = table.as_str(), %day, parts_before = parts.len(), parts_after, rows, "compacted a day");
     Ok(Some(compacted))
+}
+
+/// More parts of one day than this are worth joining, while the day goes on.
+const SMALL_PARTS_MAX: usize = 64;
+/// A part with more rows is left to the day's compaction.
+const SMALL_ROWS_MAX: u64 = 50_000;
+
+/// Joins the small parts of a day that is not over, where there are many: what is recorded every few seconds makes
+/// thousands a day. The work does not grow with the day. Gives whether there were any.
+pub fn join_small_parts(
+    disk: &Disk,
+    layout: &Layout,
+    state: &State,
+    (table, day): (Table, Day),
+    retired: &mut Retired,
+) -> Result<bool, ReplaceError> {
+    let parts = parts_of(&state.view(), table, day);
+    let mut small = Vec::new();
+    for part in &parts {
+        let rows = rows_of(std::slice::from_ref(part))?;
+        if rows <= SMALL_ROWS_MAX {
+            small.push(part.clone());
+        }
+    }
+    let rows = rows_of(&small)?;
+    let order = match table {
+        Table::Changes => Order::Changes,
+        Table::Coverage | Table::Sessions | Table::Audit => Order::Seq,
+        Table::Snapshots => return Ok(false),
+    };
+    if small.len() <= SMALL_PARTS_MAX || rows == 0 || (table == Table::Coverage && rows > SMALL_ROWS_MAX) {
+        return Ok(false);
+    }
+    // As many as can be open at once; the rest next time.
+    small.truncate(RUNS_MAX);
+    let rows = rows_of(&small)?;
+    let mut replaced = Vec::new();
+    if table == Table::Changes {
+        for part in &small {
+            replaced.extend(replaced_seqs(part)?);
+        }
+    }
+    exchange(disk, layout, state, (table, day), &parts, retired, |folder| {
+        let mut ranges = Vec::new();
+        for part in parts.iter().filter(|part| !small.iter().any(|other| Arc::ptr_eq(part, other))) {
+            ranges.push(keep_part(disk, part, folder)?);
+        }
+        if table == Table::Coverage {
+            ranges.push(build_coverage(disk, folder, &small)?);
+        } else {
+            let (range, written) = merge_marked(disk, folder, &small, (order, None), Vec::new(), &replaced)?;
+            check_rows(folder, rows, written)?;
+            ranges.extend(range);
+        }
+        Ok(ranges)
+    })?;
+    Ok(true)
 }
 
 fn is_compact(parts: &[Arc<Part>]) -> Result<bool, HistoryError> {
@@ -336,8 +394,18 @@ fn merge_into(
     between: Option<Between>,
     replaced: &[(i64, i64)],
 ) -> Result<(Option<SeqRange>, u64), HistoryError> {
+    merge_marked(disk, folder, parts, (order, between), vec![(COMPACTED_KEY, "1".to_owned())], replaced)
+}
+
+fn merge_marked(
+    disk: &Disk,
+    folder: &Path,
+    parts: &[Arc<Part>],
+    (order, between): (Order, Option<Between>),
+    mut marks: Vec<(&'static str, String)>,
+    replaced: &[(i64, i64)],
+) -> Result<(Option<SeqRange>, u64), HistoryError> {
     let Some(part) = parts.first() else { return Ok((None, 0)) };
-    let mut marks = vec![(COMPACTED_KEY, "1".to_owned())];
     if !replaced.is_empty() {
         marks.push((REPLACED_KEY, show_seqs(replaced.to_vec())));
     }

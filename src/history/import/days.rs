@@ -46,7 +46,7 @@ pub(super) struct DayPlan {
     pub(super) new: Vec<u32>,
 }
 
-impl Importer {
+impl Importer<'_> {
     /// Carries a plan out, in one step; the new rows get the next seqs.
     pub(super) fn write_day(&mut self, day: Day, plan: &DayPlan, changes: &[Change]) -> Result<(), ImportError> {
         let first = self.history.next.changes;
@@ -59,12 +59,12 @@ impl Importer {
             disk.create_dir(&folder)?;
             let temporary = folder.join(format!(".{}.new", range.file_name(Table::Changes)));
             let bytes = write_rows(disk, &temporary, &cluster, changes, plan.new.clone(), first)?;
-            Encoded { day, range, temporary, bytes }.place(&self.history)?;
+            Encoded { day, range, temporary, bytes }.place(self.history)?;
         } else {
             self.exchange_day(day, plan, changes, range)?;
-            self.summary.days += 1;
+            self.so_far.summary.days += 1;
         }
-        self.summary.parts += u64::from(range.is_some());
+        self.so_far.summary.parts += u64::from(range.is_some());
         self.history.next.changes = first + rows;
         Ok(())
     }
@@ -80,7 +80,7 @@ impl Importer {
         let (disk, layout, state) = (&history.disk, &history.layout, &history.state);
         let parts = parts_of(&state.view(), Table::Changes, day);
         let mut fixed = BTreeSet::new();
-        exchange(disk, layout, state, (Table::Changes, day), &parts, &mut self.retired, |folder| {
+        exchange(disk, layout, state, (Table::Changes, day), &parts, &mut self.so_far.retired, |folder| {
             let mut ranges = Vec::with_capacity(parts.len() + 1);
             for part in &parts {
                 let seqs = affected(part, plan)?;

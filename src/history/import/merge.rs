@@ -27,15 +27,15 @@ impl Stretch {
     }
 }
 
-impl Importer {
+impl Importer<'_> {
     /// Finds what may be on record of the zxids after `low`, up to `to`.
     pub(super) fn window(&self, low: i64, to: i64) -> Result<Stretch, HistoryError> {
         let view = self.history.state.view();
-        let incarnation = self.settings.incarnation;
-        let mut unplaced_after = None;
-        if self.reached.is_none() {
+        let incarnation = self.so_far.settings.incarnation;
+        let mut unplaced_after = self.so_far.unseen_after;
+        if self.so_far.reached.is_none() {
             // What was recorded before the last row that was heard live before the stream happened before it, too.
-            let heard = &self.heard;
+            let heard = &self.so_far.heard;
             let live = |row: super::super::replay::rows::Row<'_>| match row.zxid() {
                 Some(zxid) if row.is_lossless() => row.observed_at().is_some_and(|at| heard.is_live(zxid, at)),
                 Some(_) => row.source() == "watch",
@@ -50,28 +50,28 @@ impl Importer {
 
     /// Finds the twins of a chunk and writes what is new or knows more.
     pub(super) fn merge(&mut self, chunk: Chunk, stretch: &Stretch) -> Result<(), ImportError> {
-        let scope = self.settings.scope.clone();
+        let scope = self.so_far.settings.scope.clone();
         let wanted = Wanted {
-            incarnation: self.settings.incarnation,
+            incarnation: self.so_far.settings.incarnation,
             scope: &scope,
             low: stretch.low,
             to: stretch.to,
             unplaced_after: stretch.unplaced_after,
         };
-        let mut window = recorded::read(&stretch.parts, wanted, &self.heard)?;
-        let mut rows = std::mem::take(&mut self.carried);
+        let mut window = recorded::read(&stretch.parts, wanted, &self.so_far.heard)?;
+        let mut rows = std::mem::take(&mut self.so_far.carried);
         rows.append(&mut window.rows);
         rows.iter_mut().for_each(|row| window.bound(row));
         drop(window);
 
-        let reach = Reach { begin: self.begin.unwrap_or(stretch.low), to: stretch.to };
+        let reach = Reach { begin: self.so_far.begin.unwrap_or(stretch.low), to: stretch.to };
         let changes = chunk.changes;
         let met = meet(&changes, rows, reach)?;
         self.learn_clocks(&changes, &met);
         self.carry(met.carried);
-        self.summary.unchanged += met.same;
-        self.summary.completed += met.completed;
-        self.summary.replaced += met.replaced;
+        self.so_far.summary.unchanged += met.same;
+        self.so_far.summary.completed += met.completed;
+        self.so_far.summary.replaced += met.replaced;
 
         let new = by_day(&changes, |at| !met.known.get(at).copied().unwrap_or_default());
         let mut plans: BTreeMap<_, DayPlan> = BTreeMap::new();
@@ -82,7 +82,7 @@ impl Importer {
             plans.entry(day).or_default().new = rows;
         }
         for (day, plan) in plans {
-            self.summary.new += plan.new.len() as u64;
+            self.so_far.summary.new += plan.new.len() as u64;
             self.write_day(day, &plan, &changes)?;
         }
         Ok(())
@@ -94,10 +94,10 @@ impl Importer {
             carried.sort_by_key(|row| row.position);
             let left = carried.len() - CARRIED_ROWS_MAX;
             tracing::warn!(rows = left, "rows without a zxid stay as they are: too many wait for their transaction");
-            self.summary.unplaced += left as u64;
+            self.so_far.summary.unplaced += left as u64;
             carried.drain(..left);
         }
-        self.carried = carried;
+        self.so_far.carried = carried;
     }
 
     /// What the agent's clock shows more than the server's.
@@ -105,14 +105,14 @@ impl Importer {
         if let Some((row, twin)) = &met.last_live
             && let Some(change) = changes.get(*twin)
         {
-            self.ahead = Some(row.observed_at.saturating_sub(change.time.0));
+            self.so_far.ahead = Some(row.observed_at.saturating_sub(change.time.0));
         }
     }
 
     /// What never met its transaction: it came after everything that the stream has, or before.
     pub(super) fn end_carried(&mut self) -> Result<(), ImportError> {
-        let carried = std::mem::take(&mut self.carried);
-        let (Some(begin), Some(to)) = (self.begin, self.reached) else { return Ok(()) };
+        let carried = std::mem::take(&mut self.so_far.carried);
+        let (Some(begin), Some(to)) = (self.so_far.begin, self.so_far.reached) else { return Ok(()) };
         let mut plans: BTreeMap<_, DayPlan> = BTreeMap::new();
         for row in carried {
             // The stream has all changes from its begin on, and this is none of them. (One at the begin itself may be of that
@@ -120,7 +120,7 @@ impl Importer {
             if row.position >= begin && row.position < to {
                 plans.entry(row.day).or_default().fixes.insert(row.seq, Fix::Raised(to));
             } else {
-                self.summary.unplaced += 1;
+                self.so_far.summary.unplaced += 1;
             }
         }
         for (day, plan) in plans {

@@ -30,12 +30,12 @@ impl History {
     ///
     /// # Errors
     /// [`ImportError::Contradiction`] where both cannot be of one ensemble, as a rule before anything is written.
-    pub fn merge(self, other: &View, settings: ImportSettings) -> Result<ImportSummary, ImportError> {
+    pub fn merge(&mut self, other: &View, settings: ImportSettings) -> Result<ImportSummary, ImportError> {
         let mut importer = self.import(settings)?;
         for incarnation in incarnations(other)? {
-            importer.settings.incarnation = incarnation;
-            importer.heard = Heard::of(&importer.history.state.view(), incarnation)?;
-            (importer.begin, importer.reached) = (None, None);
+            importer.so_far.settings.incarnation = incarnation;
+            importer.so_far.heard = Heard::of(&importer.history.state.view(), incarnation)?;
+            (importer.so_far.begin, importer.so_far.reached) = (None, None);
             let heard = Heard::of(other, incarnation)?;
             let mut low = i64::MIN;
             let mut theirs = Vec::new();
@@ -43,11 +43,11 @@ impl History {
                 theirs = importer.merge_stretch(other, &heard, (low, to), theirs)?;
                 low = to;
             }
-            importer.carried.clear();
+            importer.so_far.carried.clear();
         }
-        importer.summary.coverage += cover::add_coverage_of(&mut importer.history, other)?;
+        importer.so_far.summary.coverage += cover::add_coverage_of(importer.history, other)?;
         let sightings = cover::sightings_of(other)?;
-        importer.summary.sightings += cover::add_sightings(&mut importer.history, sightings)?;
+        importer.so_far.summary.sightings += cover::add_sightings(importer.history, sightings)?;
         importer.copy_trees(other)?;
         importer.finish()
     }
@@ -147,7 +147,7 @@ fn read_theirs(
     Ok((rows, live))
 }
 
-impl Importer {
+impl Importer<'_> {
     /// Merges a stretch of positions. `carried` are the other's rows that may be of a later one; gives those that still are.
     fn merge_stretch(
         &mut self,
@@ -156,7 +156,7 @@ impl Importer {
         (low, to): (i64, i64),
         carried: Vec<Theirs>,
     ) -> Result<Vec<Theirs>, ImportError> {
-        let incarnation = self.settings.incarnation;
+        let incarnation = self.so_far.settings.incarnation;
         let (found, live) = read_theirs(other, incarnation, (low, to), heard)?;
         let mut theirs = carried;
         theirs.extend(found);
@@ -170,21 +170,21 @@ impl Importer {
 
         let parts = recorded::window(&self.history.state.view(), (low, to), None, incarnation)?;
         let wanted = Wanted { incarnation, scope: "/", low, to, unplaced_after: None };
-        let mut window = recorded::read(&parts, wanted, &self.heard)?;
-        let mut mine = std::mem::take(&mut self.carried);
+        let mut window = recorded::read(&parts, wanted, &self.so_far.heard)?;
+        let mut mine = std::mem::take(&mut self.so_far.carried);
         mine.append(&mut window.rows);
         mine.iter_mut().for_each(|row| window.bound(row));
         drop(window);
 
         let Pairs { fixes, new, carried, my_carried, same } = pair(&mine, &theirs, to)?;
-        self.summary.unchanged += same;
-        self.summary.completed += fixes.len() as u64;
-        self.carried = my_carried.into_iter().map(|at| mine[at].clone()).collect();
-        self.carried.truncate(CARRIED_ROWS_MAX);
+        self.so_far.summary.unchanged += same;
+        self.so_far.summary.completed += fixes.len() as u64;
+        self.so_far.carried = my_carried.into_iter().map(|at| mine[at].clone()).collect();
+        self.so_far.carried.truncate(CARRIED_ROWS_MAX);
         let plans = plans(&mine, &theirs, fixes, new);
         let changes: Vec<Change> = theirs.iter().map(|row| row.change.clone()).collect();
         for (day, plan) in plans {
-            self.summary.new += plan.new.len() as u64;
+            self.so_far.summary.new += plan.new.len() as u64;
             self.write_day(day, &plan, &changes)?;
         }
         let kept: BTreeSet<usize> = carried.into_iter().collect();

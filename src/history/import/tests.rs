@@ -126,7 +126,7 @@ pub(super) fn assert_clean(view: &View) {
 }
 
 pub(super) fn import_on(
-    history: History,
+    mut history: History,
     settings: ImportSettings,
     changes: &[Change],
     (from, to): (i64, i64),
@@ -221,7 +221,8 @@ fn a_fresh_import_goes_to_the_days_of_its_commits() {
 #[test]
 fn a_transaction_is_never_cut_and_the_order_is_checked() {
     let rig = Rig::new();
-    let mut importer = rig.open().unwrap().import(settings()).unwrap();
+    let mut history = rig.open().unwrap();
+    let mut importer = history.import(settings()).unwrap();
     for ordinal in 0..100 {
         importer.change(truth(5, ordinal, ChangeKind::Created, &format!("/n{ordinal}"))).unwrap();
     }
@@ -250,7 +251,8 @@ fn sightings_are_recorded_once() {
         source: Source::Txnlog.into(),
     };
     for round in 0..2 {
-        let mut importer = rig.open().unwrap().import(settings()).unwrap();
+        let mut history = rig.open().unwrap();
+        let mut importer = history.import(settings()).unwrap();
         for zxid in [1, 2, 13 * 3_600] {
             importer.sighting(sighting(zxid, SightingEvent::Opened)).unwrap();
             importer.sighting(sighting(zxid, SightingEvent::Closed)).unwrap();

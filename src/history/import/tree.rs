@@ -33,7 +33,7 @@ pub struct ZnodeRow {
     pub data_hash: Option<i64>,
 }
 
-impl Importer {
+impl Importer<'_> {
     /// Writes the tree after the transaction `at` as a placed snapshot, unless there is one.
     pub(super) fn write_tree<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
         &mut self,
@@ -43,12 +43,12 @@ impl Importer {
     ) -> Result<(), ImportError> {
         let view = self.history.state.view();
         let snapshots = view.snapshots.iter().map(Snapshot::of).collect::<Result<Vec<_>, _>>()?;
-        let own = |snapshot: &&Snapshot| snapshot.incarnation == self.settings.incarnation;
+        let own = |snapshot: &&Snapshot| snapshot.incarnation == self.so_far.settings.incarnation;
         if snapshots.iter().filter(own).any(|snapshot| snapshot.placed && snapshot.position == at.0) {
             return Ok(());
         }
         // Nothing else tells so early that the log is of another ensemble.
-        let beside = match self.reached {
+        let beside = match self.so_far.reached {
             None => snapshots.iter().filter(own).min_by_key(|snapshot| snapshot.position.abs_diff(at.0)),
             Some(_) => None,
         };
@@ -60,7 +60,7 @@ impl Importer {
         let (day, range) = free_name(&view, Day(time.day()), seq);
         let at_place = SnapshotAt {
             seq,
-            incarnation: self.settings.incarnation,
+            incarnation: self.so_far.settings.incarnation,
             position: at,
             taken_at: time,
             view: view.clone(),
@@ -68,7 +68,7 @@ impl Importer {
         let folder = layout.cluster(Table::Snapshots, cluster);
         disk.create_dir(&folder)?;
         let marks = [
-            (INCARNATION_KEY, self.settings.incarnation.to_string()),
+            (INCARNATION_KEY, self.so_far.settings.incarnation.to_string()),
             ("zktrail.position", at.0.to_string()),
             ("zktrail.taken_at", time.to_string()),
             (PLACED_KEY, PLACED_BY_LOG.to_owned()),
@@ -99,12 +99,12 @@ impl Importer {
         writer.write(&batch.finish()?)?;
         let (dot_path, written) = writer.finish_under_dot_name(Some(range))?;
         place(history, day, range, &dot_path, written.bytes)?;
-        self.summary.snapshots += 1;
+        self.so_far.summary.snapshots += 1;
         Ok(())
     }
 }
 
-impl Importer {
+impl Importer<'_> {
     /// Takes over the snapshots of another history that hold the transactions up to their position, no more and no less: those
     /// placed, and those of watches that reach further back than any here.
     pub(super) fn copy_trees(&mut self, other: &View) -> Result<(), ImportError> {
@@ -151,7 +151,7 @@ impl Importer {
         }
         let (dot_path, written) = writer.finish_under_dot_name(Some(range))?;
         let part = place(history, day, range, &dot_path, written.bytes)?;
-        self.summary.snapshots += 1;
+        self.so_far.summary.snapshots += 1;
         Ok(part)
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::flush::{Flushing, Job, outcome};
 use super::group::Group;
-use super::{Entry, Queued, RecorderEvent, SnapshotAt, SnapshotRequest};
+use super::{Entry, PartsWork, Queued, RecorderEvent, SnapshotAt, SnapshotRequest};
 use crate::history::coverage::{CoverageEntry, OpenCoverage};
 use crate::history::error::HistoryError;
 use crate::history::head;
@@ -17,6 +17,7 @@ use crate::history::open::History;
 use crate::history::view::View;
 use crate::history::wal::Seqs;
 use crate::history::wal::entry::{Kind, Section};
+use crate::history::wal::writer::let_go;
 use crate::zk::{Ended, Micros, Zxid};
 
 type Events = Arc<dyn Fn(RecorderEvent) + Send + Sync>;
@@ -67,6 +68,8 @@ struct Recorder {
     mark_pending: Mark,
     marked_at: Instant,
     floor_checked_at: Option<Instant>,
+    /// When the open intervals were rolled last.
+    rolled_at: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,6 +107,7 @@ impl Recorder {
             mark_pending: if head_is_empty { Mark::None } else { Mark::Changed },
             marked_at: Instant::now(),
             floor_checked_at: None,
+            rolled_at: Instant::now(),
             history,
             events,
         }
@@ -187,6 +191,7 @@ impl Recorder {
                     // Nobody may be waiting any more.
                     let _ = answer.send(());
                 }
+                Entry::Parts(work) => self.work_on_parts(work)?,
                 Entry::Stop(answer) => return Ok(Some(Some(answer))),
             }
             taken += 1;
@@ -341,13 +346,19 @@ impl Recorder {
         Ok(())
     }
 
-    /// Rolls the open intervals, begins a new segment, and lets a thread move the rows before it into parts.
+    /// Rolls the open intervals and begins a flush.
     fn start_flush(&mut self) -> Result<(), HistoryError> {
+        self.rolled_at = Instant::now();
         let rolled = self.coverage.roll();
         if !rolled.is_empty() {
             self.group.coverage.extend(rolled);
             self.mark_pending = Mark::Changed;
         }
+        self.move_to_parts()
+    }
+
+    /// Begins a new segment, and lets a thread move the rows before it into parts.
+    fn move_to_parts(&mut self) -> Result<(), HistoryError> {
         self.commit()?;
         if self.flushing.is_some() {
             return Ok(());
@@ -369,6 +380,33 @@ impl Recorder {
         };
         self.flushing = Some(Flushing::start(job, bytes));
         Ok(())
+    }
+
+    /// Lends the folder out while it holds no head and no WAL rows.
+    fn work_on_parts(&mut self, work: PartsWork) -> Result<(), HistoryError> {
+        self.commit()?;
+        self.wait_for_flush()?;
+        let view = self.history.state.view();
+        if head::TABLES.iter().any(|table| !view.head(*table).is_empty()) {
+            // This may come every few seconds: intervals are rolled no more often than by flushes of their own.
+            match self.rolled_at.elapsed() >= self.history.settings.flush_after {
+                true => self.start_flush()?,
+                false => self.move_to_parts()?,
+            }
+            self.wait_for_flush()?;
+        }
+        self.history.next = self.next;
+        work(&mut self.history)?;
+        if self.history.next == self.next {
+            return Ok(());
+        }
+        self.next = self.history.next;
+        // The seqs of a log have no hole: what comes next begins a segment.
+        let mark = self.mark(self.next)?;
+        self.history.wal.rotate(self.next, &[mark])?;
+        self.boundary = self.next;
+        let older = self.history.wal.take_older();
+        let_go(&self.history.disk, &self.history.layout.wal(&self.history.cluster), &older)
     }
 
     /// Everything before this goes into parts before it returns.

@@ -149,6 +149,11 @@ impl<R: Read> Segment<R> {
         self.offset
     }
 
+    /// Bytes of the record that [`Segment::advance`] has come to; 0 where there is none.
+    pub fn record_bytes(&self) -> u64 {
+        self.current as u64
+    }
+
     /// How many bytes of memory this takes.
     pub fn capacity(&self) -> usize {
         self.window.capacity()

@@ -398,6 +398,8 @@ impl<'a> Driver<'a> {
                 self.ask(Purpose::Acl(path));
             }
             Command::Reread(path) => self.ask(Purpose::Reread(path)),
+            Command::Sync(zxid) if self.phase == Phase::Live => self.ask(Purpose::Barrier(zxid)),
+            Command::Sync(_) => {}
         }
     }
 
@@ -512,6 +514,9 @@ impl<'a> Driver<'a> {
                 // While a watcher is followed its state events tell what follows; before, the session begins anew.
                 Err(error) => return Ok(self.unanswered("sync", &error)),
             },
+            (Purpose::Barrier(zxid), Answer::Unit(Ok(()))) => {
+                self.batch.push(Observation::Synced { zxid, heard_at });
+            }
             (Purpose::EventData { path, event }, Answer::Data(result)) => {
                 self.event_reads = self.event_reads.saturating_sub(1);
                 let Some(outcome) = self.read_outcome(&path, result) else { return Ok(None) };

@@ -7,13 +7,15 @@ use zookeeper_client as zkc;
 use super::ReadKind;
 use super::order::Reply;
 use super::walk::Operation;
-use crate::zk::ZkPath;
+use crate::zk::{ZkPath, Zxid};
 
 /// Why something was asked: decides what its answer becomes.
 #[derive(Debug)]
 pub(super) enum Purpose {
     Watch,
     Sync,
+    /// As [`Purpose::Sync`], on behalf of [`super::Command::Sync`].
+    Barrier(Zxid),
     /// The read that goes with an event.
     EventData {
         path: ZkPath,
@@ -81,7 +83,7 @@ pub(super) fn request(client: &Arc<zkc::Client>, scope: &ZkPath, purpose: &Purpo
             let scope = scope.clone();
             Box::pin(async move { Answer::Watch(client.watch(&scope, zkc::AddWatchMode::PersistentRecursive).await) })
         }
-        Purpose::Sync => {
+        Purpose::Sync | Purpose::Barrier(_) => {
             let scope = scope.clone();
             Box::pin(async move { Answer::Unit(client.sync(&scope).await) })
         }

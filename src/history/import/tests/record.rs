@@ -254,7 +254,8 @@ fn znode(path: &str, czxid: i64, version: i32) -> Result<ZnodeRow, std::io::Erro
 }
 
 fn import_with_trees(rig: &Rig) -> ImportSummary {
-    let mut importer = rig.open().unwrap().import(settings()).unwrap();
+    let mut history = rig.open().unwrap();
+    let mut importer = history.import(settings()).unwrap();
     importer.snapshot(Zxid(9), time_of(9), [znode("/", 0, 0)].into_iter()).unwrap();
     for change in story() {
         importer.change(change).unwrap();
@@ -331,7 +332,8 @@ fn a_tree_of_another_ensemble_is_refused() {
     let rig = Rig::new();
     import_with_trees(&rig);
     let before = files(&rig);
-    let mut importer = rig.open().unwrap().import(settings()).unwrap();
+    let mut history = rig.open().unwrap();
+    let mut importer = history.import(settings()).unwrap();
     let other = [znode("/", 0, 0), znode("/a", 19, 0)];
     let error = importer.snapshot(Zxid(29), time_of(29), other.into_iter()).unwrap_err();
     assert!(matches!(error, ImportError::Contradiction { .. }), "{error}");
