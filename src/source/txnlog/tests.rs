@@ -1,5 +1,6 @@
 mod build;
 mod corpus;
+mod follow;
 mod inputs;
 mod segments;
 mod snapshots;
