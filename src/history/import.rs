@@ -240,6 +240,7 @@ impl Importer<'_> {
                 import.work_in(to)?;
             }
             import.settle()?;
+            import.raise_carried()?;
             import.flush_sightings()
         })?;
         // What was not looked at since the last pause waits for the next.

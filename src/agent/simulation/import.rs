@@ -23,11 +23,22 @@ struct Piece {
     transactions: usize,
     killed_at: Option<usize>,
     bytes_max: usize,
+    /// It pauses before every such zxid.
+    pause_every: i64,
 }
 
 fn piece() -> impl Strategy<Value = Piece> {
-    (0usize..20, 1usize..40, prop::option::weighted(0.3, 1usize..60), prop_oneof![Just(1), Just(1 << 20)])
-        .prop_map(|(from, transactions, killed_at, bytes_max)| Piece { from, transactions, killed_at, bytes_max })
+    let bytes_max = prop_oneof![Just(1), Just(1 << 20)];
+    let pause_every = prop_oneof![3 => Just(i64::MAX), 1 => 1..7_i64];
+    (0usize..20, 1usize..40, prop::option::weighted(0.3, 1usize..60), bytes_max, pause_every).prop_map(
+        |(from, transactions, killed_at, bytes_max, pause_every)| Piece {
+            from,
+            transactions,
+            killed_at,
+            bytes_max,
+            pause_every,
+        },
+    )
 }
 
 /// The log's changes.
@@ -91,7 +102,13 @@ fn znodes(nodes: &Nodes) -> impl Iterator<Item = Result<ZnodeRow, std::io::Error
 
 impl Ran {
     /// Imports from one transaction to another, both of which the trees are known after.
-    fn import(&self, disk: Disk, from: i64, to: i64, bytes_max: usize) -> Result<(), ImportError> {
+    fn import(
+        &self,
+        disk: Disk,
+        (from, to): (i64, i64),
+        bytes_max: usize,
+        pause_every: i64,
+    ) -> Result<(), ImportError> {
         let settings = Settings { free_space_floor_percent: 0, ..Settings::default() };
         let mut history = History::open_on(disk, &self.layout, CLUSTER, settings, None)?;
         let settings =
@@ -99,10 +116,20 @@ impl Ran {
         let mut importer = history.import(settings)?;
         let time = |zxid: i64| Micros(zxid * 1_000);
         importer.snapshot(Zxid(from), time(from), znodes(&self.nodes[&from]))?;
+        let mut last = from;
         for change in changes(&self.server) {
-            if (from + 1..=to).contains(&change.position.0) {
-                importer.change(change)?;
+            let zxid = change.position.0;
+            if !(from + 1..=to).contains(&zxid) {
+                continue;
             }
+            // As beside a recording agent: a pause now and then, between two transactions.
+            if zxid > last && zxid % pause_every == 0 {
+                importer.reached(Zxid(zxid - 1))?;
+                let paused = importer.pause()?;
+                importer = history.resume_import(paused)?;
+            }
+            last = zxid;
+            importer.change(change)?;
         }
         importer.covered((Zxid(from), time(from)), (Zxid(to), time(to)))?;
         importer.snapshot(Zxid(to), time(to), znodes(&self.nodes[&to]))?;
@@ -229,7 +256,7 @@ fn run_import(
         if let Some(step) = piece.killed_at {
             let disk = Disk::new();
             disk.faults.plan(|plan| plan.die_at_step = Some(step + 20));
-            if ran.import(disk, from, to, piece.bytes_max).is_err() {
+            if ran.import(disk, (from, to), piece.bytes_max, piece.pause_every).is_err() {
                 let settings = Settings { free_space_floor_percent: 0, ..Settings::default() };
                 let history = History::open(&ran.layout, CLUSTER, settings).expect("opened");
                 let view = history.state().view();
@@ -241,7 +268,7 @@ fn run_import(
                 }
             }
         }
-        let imported = ran.import(Disk::new(), from, to, piece.bytes_max);
+        let imported = ran.import(Disk::new(), (from, to), piece.bytes_max, piece.pause_every);
         let view = open_read_only(&ran.layout, CLUSTER).expect("readable");
         imported.map_err(|error| failed(TestCaseError::fail(error.to_string()), &view))?;
         covered.push((from, to));

@@ -109,23 +109,34 @@ impl Importer<'_> {
         }
     }
 
-    /// What never met its transaction: it came after everything that the stream has, or before.
-    pub(super) fn end_carried(&mut self) -> Result<(), ImportError> {
-        let carried = std::mem::take(&mut self.so_far.carried);
+    /// What has not met its transaction came after everything that the stream has so far, or before its begin: its position
+    /// says so from now on.
+    pub(super) fn raise_carried(&mut self) -> Result<(), ImportError> {
         let (Some(begin), Some(to)) = (self.so_far.begin, self.so_far.reached) else { return Ok(()) };
         let mut plans: BTreeMap<_, DayPlan> = BTreeMap::new();
-        for row in carried {
+        for row in &mut self.so_far.carried {
             // The stream has all changes from its begin on, and this is none of them. (One at the begin itself may be of that
             // transaction, which nobody can tell; it is surely none of those behind it.)
             if row.position >= begin && row.position < to {
-                plans.entry(row.day).or_default().fixes.insert(row.seq, Fix::Raised(to));
-            } else {
-                self.so_far.summary.unplaced += 1;
+                row.position = to;
+            }
+            if row.position > row.written_position {
+                plans.entry(row.day).or_default().fixes.insert(row.seq, Fix::Raised(row.position));
+                row.written_position = row.position;
+                row.raised = true;
             }
         }
         for (day, plan) in plans {
             self.write_day(day, &plan, &[])?;
         }
+        Ok(())
+    }
+
+    /// Gives up what never met its transaction.
+    pub(super) fn end_carried(&mut self) -> Result<(), ImportError> {
+        self.raise_carried()?;
+        let carried = std::mem::take(&mut self.so_far.carried);
+        self.so_far.summary.unplaced += carried.iter().filter(|row| !row.raised).count() as u64;
         Ok(())
     }
 }

@@ -22,6 +22,9 @@ pub(super) struct Recorded {
     pub(super) path: Box<str>,
     pub(super) zxid: Option<i64>,
     pub(super) position: i64,
+    /// As it is on record: changes of the log that the row surely comes after have raised the other since.
+    pub(super) written_position: i64,
+    pub(super) raised: bool,
     pub(super) ordinal: i32,
     pub(super) kind: ChangeKind,
     pub(super) czxid: Option<i64>,
@@ -146,6 +149,8 @@ impl Window {
             path: row.path().into(),
             zxid: row.zxid(),
             position: row.position(),
+            written_position: row.position(),
+            raised: false,
             ordinal: row.ordinal(),
             kind,
             czxid: row.czxid(),
