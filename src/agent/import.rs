@@ -108,6 +108,8 @@ pub(super) enum Step {
         time: Micros,
         rows: TreeRows,
     },
+    /// What comes next does not go on where the stream was.
+    Lost,
     Tell(Progress),
     /// Of a live log: this is all up to the barrier that was asked for, or all that there is of it.
     Reached(Zxid),
@@ -123,6 +125,7 @@ pub(super) fn take_in(importer: &mut Importer<'_>, step: Step) -> Result<(), Imp
         Step::Covered { from, to } => importer.covered(from, to),
         Step::Tree { at, time, rows } => importer.snapshot(at, time, rows),
         Step::Reached(zxid) => importer.reached(zxid),
+        Step::Lost => importer.lose(),
         Step::Tell(_) | Step::Failed(_) => Ok(()),
     }
 }

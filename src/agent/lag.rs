@@ -40,7 +40,7 @@ pub async fn measure(
 }
 
 /// A server that looks for a leader answers `srvr` with no mode at all; a read-only one has none either.
-fn has_leader(mode: &str) -> bool {
+pub(super) fn has_leader(mode: &str) -> bool {
     matches!(mode, "leader" | "follower" | "observer" | "standalone")
 }
 

@@ -211,6 +211,7 @@ impl Supervisor {
                         // The recorder waits meanwhile: nothing is left to other threads.
                         threads_max: 0,
                         bytes_max: TAILING_BYTES_MAX,
+                        leaves_coverage: true,
                         ..ImportSettings::default()
                     },
                     policy: self.policy.clone(),
@@ -222,6 +223,7 @@ impl Supervisor {
                     synced,
                     work: from_log_in,
                     reached,
+                    uncovered: None,
                     stop: self.stop.clone(),
                 })
             }

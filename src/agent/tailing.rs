@@ -16,11 +16,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::import::{Barrier, Live, LogImport, Step, take_in};
+use super::lag::has_leader;
 use super::pipeline::{FromLog, Synced};
 use crate::history::days::{Retired, join_small_parts, parts_of};
 use crate::history::disk::Disk;
 use crate::history::import::{ImportError, ImportSettings, Paused};
 use crate::history::layout::{Day, Table};
+use crate::history::rows::CoverageRow;
 use crate::history::{History, HistoryError, Layout, State};
 use crate::lens::ValuePolicy;
 use crate::metrics::ClusterMetrics;
@@ -40,10 +42,17 @@ const SYNC_MAX: Duration = Duration::from_secs(30);
 const SYNC_AGAIN: Duration = Duration::from_secs(2);
 /// What is worked in at once: recording waits meanwhile.
 const CHANGES_MAX: usize = 20_000;
+const BYTES_MAX: usize = 16 << 20;
 /// Steps that wait.
 const STEPS_MAX: usize = 4;
 /// While a day is being compacted or a snapshot written, the folder is not ours.
 const BUSY_WAIT: Duration = Duration::from_millis(500);
+/// … and when the agent stops it is not waited for that long: what was not said to be whole is read again.
+const BUSY_AT_STOP_MAX: usize = 6;
+/// After a failure the next try waits, longer each time.
+const AGAIN_MAX: Duration = Duration::from_secs(300);
+/// Parts of a day from which on the small ones are joined.
+const PARTS_OF_DAY_MAX: usize = 64;
 
 /// What following one server's log works with.
 pub(super) struct Tailing {
@@ -62,13 +71,22 @@ pub(super) struct Tailing {
     pub(super) work: mpsc::Sender<FromLog>,
     /// Up to here logs were worked in already.
     pub(super) reached: Option<Zxid>,
+    /// What was worked in and is not said to be whole yet.
+    pub(super) uncovered: Option<Stretch>,
     pub(super) stop: watch::Receiver<bool>,
 }
 
-/// Why following ended: nothing is left of the pipeline, or the log cannot be of this ensemble.
+/// From one transaction to another, with the leader's clock.
+pub(super) type Stretch = ((Zxid, Micros), (Zxid, Micros));
+
+/// Why following ended.
 enum End {
+    /// Nothing is left of the pipeline.
     Gone,
+    /// The log cannot be of this ensemble.
     Foreign(ImportError),
+    /// It begins anew, with what is on record.
+    Again(String),
 }
 
 /// What became of a piece of work.
@@ -77,11 +95,34 @@ enum Done {
     /// Somebody else works on the folder: the steps are given back.
     Busy(Vec<Step>),
     Foreign(ImportError),
+    Failed(String),
 }
 
 impl Tailing {
     /// Runs until it is stopped, the pipeline is gone, or the log turns out to be another ensemble's.
     pub(super) async fn run(mut self) {
+        tracing::info!(cluster = self.cluster, folders = ?self.folders, "follows the transaction log");
+        let mut stop = self.stop.clone();
+        let mut told = Told::default();
+        loop {
+            match self.follow(&mut told).await {
+                Ok(()) | Err(End::Gone) => return,
+                Err(End::Foreign(error)) => {
+                    let (cluster, folders) = (&self.cluster, &self.folders);
+                    tracing::error!(cluster, ?folders, %error, "the transaction log is not followed any more");
+                    return;
+                }
+                Err(End::Again(cause)) => told.trouble(&self.cluster, cause),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(told.again_in()) => {}
+                () = is_stopped(&mut stop) => return,
+            }
+        }
+    }
+
+    /// One reading thread, from what is on record on. `Ok` where it was stopped.
+    async fn follow(&mut self, told: &mut Told) -> Result<(), End> {
         let (mut stop, mut stop_within) = (self.stop.clone(), self.stop.clone());
         let (barriers, asked) = sync::channel();
         let (found, steps) = mpsc::channel(STEPS_MAX);
@@ -92,98 +133,76 @@ impl Tailing {
             reached: self.reached,
         };
         let reading = std::thread::Builder::new().name("txnlog".to_owned());
-        let reading = reading.spawn(move || live.run(&asked, Box::new(move |step| found.blocking_send(step).is_ok())));
-        if let Err(error) = reading {
-            tracing::error!(cluster = self.cluster, %error, "the transaction log cannot be followed");
-            return;
-        }
-        tracing::info!(cluster = self.cluster, folders = ?self.folders, "follows the transaction log");
-        let mut at =
-            At { steps, barriers, import: Arc::default(), uncovered: None, covered: Instant::now(), scans: None };
+        reading
+            .spawn(move || live.run(&asked, Box::new(move |step| found.blocking_send(step).is_ok())))
+            .map_err(|error| End::Again(format!("its thread does not start: {error}")))?;
+        let mut at = At { steps, barriers, import: Arc::default(), covered: Instant::now(), scans: None };
         let mut tick = tokio::time::interval(EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut trouble: Option<String> = None;
         loop {
-            let ended = tokio::select! {
+            tokio::select! {
                 biased;
-                () = told(&mut stop) => {
-                    let _ = self.cover(&mut at).await;
-                    return;
-                }
+                () = is_stopped(&mut stop) => return self.cover(&mut at).await,
                 _ = tick.tick() => tokio::select! {
-                    ended = self.step(&mut at, &mut trouble) => ended,
-                    () = told(&mut stop_within) => continue,
+                    stepped = self.step(&mut at, told) => stepped?,
+                    () = is_stopped(&mut stop_within) => {}
                 },
-            };
-            match ended {
-                Ok(()) => {}
-                Err(End::Gone) => return,
-                Err(End::Foreign(error)) => {
-                    let (cluster, folders) = (&self.cluster, &self.folders);
-                    tracing::error!(cluster, ?folders, %error, "the transaction log is not followed any more");
-                    return;
-                }
             }
         }
     }
 
     /// Reads and works in what is committed by now.
-    async fn step(&mut self, at: &mut At, told: &mut Option<String>) -> Result<(), End> {
+    async fn step(&mut self, at: &mut At, told: &mut Told) -> Result<(), End> {
+        if told.waits() {
+            return Ok(());
+        }
         let now = Micros::now();
-        let committed = self.ask().await;
+        let committed = self.ask(told).await;
         let Some(to) = committed.iter().copied().max() else { return Ok(()) };
         if self.reached.is_some_and(|reached| to <= reached) {
             self.metrics.txnlog_complete.set(now.0 / 1_000_000);
             return self.cover_if_due(at, false).await;
         }
         let Some(synced) = self.sync(to).await? else { return Ok(()) };
-        at.barriers.send(Barrier { to, committed }).map_err(|_| End::Gone)?;
-        let mut held = Vec::new();
+        at.barriers.send(Barrier { to, committed }).map_err(|_| died())?;
+        let mut held = Held::default();
         let mut covered = Vec::new();
-        let mut changes = 0;
         loop {
-            let step = at.steps.recv().await.ok_or(End::Gone)?;
-            match step {
+            match at.steps.recv().await.ok_or_else(died)? {
                 Step::Reached(zxid) => {
-                    if let Some(was) = told.take() {
-                        tracing::info!(cluster = self.cluster, was, "the transaction log is followed again");
-                    }
-                    held.push(Step::Reached(zxid));
-                    self.work_in(at, std::mem::take(&mut held)).await?;
+                    held.steps.push(Step::Reached(zxid));
+                    self.work_in(at, held.take()).await?;
                     self.reached = Some(zxid);
+                    told.well(&self.cluster);
                     if zxid >= to {
                         self.metrics.txnlog_complete.set(now.0 / 1_000_000);
                     }
                     break;
                 }
                 Step::Failed(error) => {
-                    self.work_in(at, std::mem::take(&mut held)).await?;
-                    let error = error.to_string();
-                    if told.as_ref() != Some(&error) {
-                        tracing::warn!(cluster = self.cluster, error, "the transaction log cannot be read on now");
-                        *told = Some(error);
-                    }
+                    // What comes next need not go on here.
+                    held.steps.push(Step::Lost);
+                    self.work_in(at, held.take()).await?;
+                    told.trouble(&self.cluster, error.to_string());
                     break;
                 }
                 Step::Tell(_) => {}
                 // Only once it is worked in.
                 Step::Covered { from, to } => covered.push((from, to)),
                 step => {
-                    changes += if let Step::Changes(some) = &step { some.len() } else { 0 };
                     held.push(step);
-                    if changes >= CHANGES_MAX {
-                        changes = 0;
-                        self.work_in(at, std::mem::take(&mut held)).await?;
+                    if held.changes >= CHANGES_MAX || held.bytes >= BYTES_MAX {
+                        self.work_in(at, held.take()).await?;
                     }
                 }
             }
         }
         for (from, to) in covered {
-            if at.uncovered.as_ref().is_some_and(|(_, end)| end.0 < from.0) {
+            if self.uncovered.as_ref().is_some_and(|(_, end)| end.0 < from.0) {
                 self.cover(at).await?;
             }
-            let begin = at.uncovered.take().map_or(from, |(begin, _)| begin);
-            at.uncovered = Some((begin, to));
+            let begin = self.uncovered.take().map_or(from, |(begin, _)| begin);
+            self.uncovered = Some((begin, to));
         }
         let gap_closed = at.scans.replace(synced.scans).is_none_or(|before| before != synced.scans);
         self.cover_if_due(at, gap_closed).await
@@ -210,11 +229,17 @@ impl Tailing {
     }
 
     /// What the servers that serve have applied.
-    async fn ask(&self) -> Vec<Zxid> {
+    async fn ask(&self, told: &mut Told) -> Vec<Zxid> {
         let asked = self.servers.iter().map(|server| srvr::ask(server, &self.credentials, ASK_MAX));
         let answers = futures::future::join_all(asked).await;
-        // One that does not serve shows what lies in its log, committed or not; it says no mode.
-        let serves = |answer: srvr::Srvr| answer.mode.is_some().then_some(answer.zxid).flatten();
+        if answers.iter().all(Result::is_err) {
+            let causes = self.servers.iter().zip(&answers);
+            let causes = causes.filter_map(|(server, answer)| Some(format!("{server}: {}", answer.as_ref().err()?)));
+            let causes = causes.collect::<Vec<_>>().join("; ");
+            told.silent(&self.cluster, &causes);
+        }
+        // One without a leader shows what lies in its log, committed or not.
+        let serves = |answer: srvr::Srvr| answer.zxid.filter(|_| answer.mode.as_deref().is_some_and(has_leader));
         answers.into_iter().flatten().filter_map(serves).collect()
     }
 
@@ -225,7 +250,7 @@ impl Tailing {
     /// Says on record how far the log was worked in without a hole.
     async fn cover(&mut self, at: &mut At) -> Result<(), End> {
         at.covered = Instant::now();
-        match at.uncovered.take() {
+        match self.uncovered.take() {
             Some((from, to)) => self.work_in(at, vec![Step::Covered { from, to }]).await,
             None => Ok(()),
         }
@@ -237,9 +262,11 @@ impl Tailing {
             return Ok(());
         }
         let mut acls = acls(&steps);
+        let mut busy = 0;
         loop {
             let (done, answer) = oneshot::channel();
             let on = OnParts {
+                cluster: self.cluster.clone(),
                 settings: self.settings.clone(),
                 layout: self.layout.clone(),
                 state: self.state.clone(),
@@ -252,27 +279,109 @@ impl Tailing {
             match answer.await.map_err(|_| End::Gone)? {
                 Done::Worked => return Ok(()),
                 Done::Foreign(error) => return Err(End::Foreign(error)),
+                Done::Failed(cause) => return Err(End::Again(cause)),
                 Done::Busy(given_back) => steps = given_back,
+            }
+            busy += 1;
+            if *self.stop.borrow() && busy >= BUSY_AT_STOP_MAX {
+                return Ok(());
             }
             tokio::time::sleep(BUSY_WAIT).await;
         }
     }
 }
 
+fn died() -> End {
+    End::Again("the thread that reads it ended unexpectedly: please report this".to_owned())
+}
+
 /// Returns when the agent is told to stop, or has gone.
-async fn told(stop: &mut watch::Receiver<bool>) {
+async fn is_stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// What went wrong last, told once, and when it is tried again.
+#[derive(Default)]
+struct Told {
+    trouble: Option<String>,
+    failures: u32,
+    again_at: Option<Instant>,
+    silent: bool,
+}
+
+impl Told {
+    fn trouble(&mut self, cluster: &str, cause: String) {
+        if self.trouble.as_ref() != Some(&cause) {
+            tracing::warn!(cluster, cause, "the transaction log cannot be followed on now; it is tried again");
+            self.trouble = Some(cause);
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.again_at = Some(Instant::now() + self.again_in());
+    }
+
+    fn silent(&mut self, cluster: &str, causes: &str) {
+        if !std::mem::replace(&mut self.silent, true) {
+            tracing::warn!(cluster, causes, "no server tells how far it has committed: the transaction log waits");
+        }
+    }
+
+    fn well(&mut self, cluster: &str) {
+        if self.trouble.take().is_some() {
+            tracing::info!(cluster, "the transaction log is followed again");
+        }
+        *self = Self::default();
+    }
+
+    fn again_in(&self) -> Duration {
+        EVERY.saturating_mul(1 << self.failures.saturating_sub(1).min(6)).min(AGAIN_MAX)
+    }
+
+    fn waits(&self) -> bool {
+        self.again_at.is_some_and(|at| Instant::now() < at)
+    }
+}
+
+/// Steps that are to be worked in together.
+#[derive(Default)]
+struct Held {
+    steps: Vec<Step>,
+    changes: usize,
+    bytes: usize,
+}
+
+impl Held {
+    fn push(&mut self, step: Step) {
+        match &step {
+            Step::Changes(changes) => {
+                self.changes += changes.len();
+                self.bytes +=
+                    changes.iter().map(|change| change.data.as_ref().map_or(0, bytes::Bytes::len)).sum::<usize>();
+            }
+            Step::Sightings(seen) => self.changes += seen.len(),
+            _ => {}
+        }
+        self.steps.push(step);
+    }
+
+    fn take(&mut self) -> Vec<Step> {
+        std::mem::take(self).steps
+    }
 }
 
 /// Between two steps.
 struct At {
     steps: mpsc::Receiver<Step>,
     barriers: sync::Sender<Barrier>,
-    import: Arc<Mutex<Option<Paused>>>,
-    /// What was worked in and is not said to be whole yet.
-    uncovered: Option<((Zxid, Micros), (Zxid, Micros))>,
+    import: Arc<Mutex<Kept>>,
     covered: Instant,
     scans: Option<u64>,
+}
+
+/// What the recorder's thread keeps between two pieces of work.
+#[derive(Default)]
+struct Kept {
+    import: Option<Paused>,
+    retired: Retired,
 }
 
 /// The changes of ACLs among the steps.
@@ -291,60 +400,80 @@ fn acls(steps: &[Step]) -> Vec<(ZkPath, Zxid, i32, Arc<str>)> {
 
 /// The work on the recorder's thread.
 struct OnParts {
+    cluster: String,
     settings: ImportSettings,
     layout: Layout,
     state: Arc<State>,
     upkeep: Arc<Mutex<()>>,
-    import: Arc<Mutex<Option<Paused>>>,
+    import: Arc<Mutex<Kept>>,
 }
 
 impl OnParts {
-    fn work(self, history: &mut History, steps: Vec<Step>, done: oneshot::Sender<Done>) -> Result<(), HistoryError> {
+    fn work(
+        self,
+        history: &mut History,
+        steps: Vec<Step>,
+        done: oneshot::Sender<Done>,
+    ) -> Result<Vec<CoverageRow>, HistoryError> {
         // Whoever rewrites days or writes a snapshot may take long: recording does not wait for it.
-        let alone = match self.upkeep.try_lock() {
+        let _alone = match self.upkeep.try_lock() {
             Ok(alone) => alone,
             Err(std::sync::TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(std::sync::TryLockError::WouldBlock) => {
                 let _ = done.send(Done::Busy(steps));
-                return Ok(());
+                return Ok(Vec::new());
             }
         };
-        let mut paused = self.import.lock().unwrap_or_else(PoisonError::into_inner);
-        let worked = match paused.take() {
-            Some(paused) => history.resume_import(paused)?,
-            None => history.import(self.settings.clone())?,
-        };
-        let mut importer = worked;
-        let result = steps.into_iter().try_for_each(|step| take_in(&mut importer, step));
-        match result.and_then(|()| importer.pause()) {
-            Ok(so_far) => *paused = Some(so_far),
-            Err(ImportError::History(error)) => return Err(error),
-            Err(foreign) => {
-                let _ = done.send(Done::Foreign(foreign));
-                return Ok(());
+        let mut kept = self.import.lock().unwrap_or_else(PoisonError::into_inner);
+        let so_far = kept.import.take();
+        let worked = self.import(history, so_far, steps);
+        let (coverage, answer) = match worked {
+            Ok((so_far, coverage)) => {
+                kept.import = Some(so_far);
+                self.join_small_parts(&mut kept.retired);
+                (coverage, Done::Worked)
             }
-        }
-        self.join_small_parts()?;
-        drop(alone);
+            Err(ImportError::History(error)) if error.is_disk_full() => return Err(error),
+            // Recording goes on; what is in place has its numbers.
+            Err(error) => {
+                history.renumber();
+                let foreign = matches!(error, ImportError::Contradiction { .. } | ImportError::Incomplete { .. });
+                (Vec::new(), if foreign { Done::Foreign(error) } else { Done::Failed(error.to_string()) })
+            }
+        };
         // Nobody may be waiting any more.
-        let _ = done.send(Done::Worked);
-        Ok(())
+        let _ = done.send(answer);
+        Ok(coverage)
     }
 
-    fn join_small_parts(&self) -> Result<(), HistoryError> {
+    fn import(
+        &self,
+        history: &mut History,
+        so_far: Option<Paused>,
+        steps: Vec<Step>,
+    ) -> Result<(Paused, Vec<CoverageRow>), ImportError> {
+        let mut importer = match so_far {
+            Some(so_far) => history.resume_import(so_far)?,
+            None => history.import(self.settings.clone())?,
+        };
+        for step in steps {
+            take_in(&mut importer, step)?;
+        }
+        let coverage = importer.take_coverage();
+        Ok((importer.pause()?, coverage))
+    }
+
+    fn join_small_parts(&self, retired: &mut Retired) {
         let (disk, view) = (Disk::new(), self.state.view());
         let today = Day(Micros::now().day());
-        let mut retired = Retired::default();
         for table in [Table::Changes, Table::Coverage, Table::Sessions] {
-            if parts_of(&view, table, today).len() > 64
-                && let Err(error) = join_small_parts(&disk, &self.layout, &self.state, (table, today), &mut retired)
-            {
-                return Err(match error {
-                    crate::history::days::ReplaceError::History(error) => error,
-                    changed => HistoryError::Unknown(changed.to_string()),
-                });
+            if parts_of(&view, table, today).len() <= PARTS_OF_DAY_MAX {
+                continue;
+            }
+            if let Err(error) = join_small_parts(&disk, &self.layout, &self.state, (table, today), retired) {
+                let (cluster, table) = (&self.cluster, table.as_str());
+                tracing::warn!(cluster, table, %error, "the day's small parts could not be joined");
             }
         }
-        Ok(())
     }
 }

@@ -105,6 +105,7 @@ impl History {
             chunk_bytes_max: (paused.settings.bytes_max / CHUNK_SHARE).max(1 << 12),
             in_flight: InFlight::default(),
             sightings: Vec::new(),
+            coverage: Vec::new(),
             failed: false,
             history: self,
             so_far: paused,
@@ -121,6 +122,7 @@ pub struct Importer<'h> {
     chunk_bytes_max: usize,
     in_flight: InFlight,
     sightings: Vec<Sighting>,
+    coverage: Vec<CoverageRow>,
     failed: bool,
     so_far: Paused,
 }
@@ -233,6 +235,19 @@ impl Importer<'_> {
         })
     }
 
+    /// Transactions are missing here: what was given so far is worked in, and what comes next is a stretch of its own.
+    pub fn lose(&mut self) -> Result<(), ImportError> {
+        self.guarded(|import| {
+            if let Some(to) = import.chunk.last_zxid() {
+                import.work_in(to)?;
+            }
+            import.settle()?;
+            import.end_carried()?;
+            (import.so_far.begin, import.so_far.reached, import.so_far.unseen_after) = (None, None, None);
+            Ok(())
+        })
+    }
+
     /// Makes what was given durable and lets go of the folder, to go on later.
     pub fn pause(mut self) -> Result<Paused, ImportError> {
         self.guarded(|import| {
@@ -240,7 +255,7 @@ impl Importer<'_> {
                 import.work_in(to)?;
             }
             import.settle()?;
-            import.raise_carried()?;
+            import.raise_carried(false)?;
             import.flush_sightings()
         })?;
         // What was not looked at since the last pause waits for the next.
@@ -270,6 +285,11 @@ impl Importer<'_> {
         let result = work(self);
         self.failed = result.is_err();
         result
+    }
+
+    /// The rows of coverage that were left to the caller, to be recorded behind everything that was worked in.
+    pub fn take_coverage(&mut self) -> Vec<CoverageRow> {
+        std::mem::take(&mut self.coverage)
     }
 
     /// What was done so far.
@@ -375,7 +395,13 @@ impl Importer<'_> {
             ended: Some(crate::zk::Ended::Stopped),
             missed_at_least: 0,
         };
-        self.so_far.summary.coverage += cover::add_coverage(self.history, &view, whole)?;
+        let rows = cover::uncovered_rows(&view, whole)?;
+        self.so_far.summary.coverage += rows.len() as u64;
+        if self.so_far.settings.leaves_coverage {
+            self.coverage.extend(rows);
+        } else {
+            cover::add_coverage(self.history, rows)?;
+        }
         Ok(())
     }
 }

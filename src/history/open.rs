@@ -110,6 +110,15 @@ impl History {
         self.state.clone()
     }
 
+    /// Numbers behind everything that is in place, after work on the parts that failed half way.
+    pub(crate) fn renumber(&mut self) {
+        let view = self.state.view();
+        for table in head::TABLES {
+            let highest = view.parts(table).iter().map(|part| part.range.last).max().unwrap_or(0);
+            self.next.set(table, self.next.of(table).max(highest + 1));
+        }
+    }
+
     /// What is on record, as the pipeline needs it to go on.
     pub fn recorded(&self) -> &Recorded {
         &self.recorded

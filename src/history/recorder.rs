@@ -17,7 +17,7 @@ use super::coverage::CoverageEntry;
 use super::error::HistoryError;
 use super::layout::Table;
 use super::open::History;
-use super::rows::Sighting;
+use super::rows::{CoverageRow, Sighting};
 use super::view::View;
 use crate::zk::{Change, Micros, Zxid};
 
@@ -79,8 +79,9 @@ pub enum Entry {
     Stop(oneshot::Sender<()>),
 }
 
-/// What is done with the parts of the folder. A failure stops the recorder, as a failed write of its own would.
-pub type PartsWork = Box<dyn FnOnce(&mut History) -> Result<(), HistoryError> + Send>;
+/// What is done with the parts of the folder. Gives rows of coverage to record behind it; a failure stops the recorder, as
+/// a failed write of its own would.
+pub type PartsWork = Box<dyn FnOnce(&mut History) -> Result<Vec<CoverageRow>, HistoryError> + Send>;
 
 /// Asks for a snapshot of the tree as it is at this place of the queue.
 pub struct SnapshotRequest {

@@ -98,7 +98,8 @@ impl Life<'_> {
                 snapshot.zxid
             }
             Begin::FirstTransaction => {
-                reading.begin = Some((Zxid(FIRST.0 - 1), None));
+                known = self.live.reached;
+                reading.begin = Some((known.unwrap_or(Zxid(FIRST.0 - 1)), None));
                 Zxid(FIRST.0 - 1)
             }
         };
@@ -115,14 +116,14 @@ impl Life<'_> {
             reading.heard_now();
             if let Err(stop) = self.read_to(barrier.to, &mut follower, &mut reading, known) {
                 // What was known up to here stays; nothing is known of znodes behind it.
+                self.live.reached = self.live.reached.max(reading.taken());
                 reading.lose()?;
-                self.live.reached = self.live.reached.max(Some(follower.last()));
                 return Err(stop);
             }
             reading.whole_if_passed()?;
             reading.cover()?;
             *self.broken = None;
-            let reached = known.map_or(follower.last(), |known| known.max(follower.last()));
+            let reached = follower.last().max(known.unwrap_or_default());
             self.live.reached = Some(reached);
             reading.out.put(Step::Reached(reached))?;
             match barriers.recv() {

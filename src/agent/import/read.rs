@@ -171,6 +171,11 @@ impl<'a> Reading<'a> {
         self.heard_at = Micros::now();
     }
 
+    /// The last transaction that was taken, but for what was only passed.
+    pub(super) fn taken(&self) -> Option<Zxid> {
+        self.read.to.map(|(zxid, _)| zxid)
+    }
+
     /// Begins a tree from a snapshot.
     pub(super) fn found(&mut self, snapshot: &SnapshotFile) -> Result<(), Stop> {
         let Begun { founding, sessions, time } =
@@ -260,11 +265,14 @@ impl<'a> Reading<'a> {
 
     /// Transactions are missing here.
     pub(super) fn lose(&mut self) -> Result<(), Stop> {
-        self.whole()?;
+        self.whole_if_passed()?;
+        // A tree that the log has not passed yet is no moment's.
+        self.founding = None;
         self.cover()?;
         self.ledger.lose();
         self.lost = true;
         self.begin = None;
+        self.out.put(Step::Lost)?;
         Ok(())
     }
 

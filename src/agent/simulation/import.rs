@@ -115,7 +115,9 @@ impl Ran {
             ImportSettings { bytes_max, threads_max: 0, free_space_floor_percent: 0, ..ImportSettings::default() };
         let mut importer = history.import(settings)?;
         let time = |zxid: i64| Micros(zxid * 1_000);
-        importer.snapshot(Zxid(from), time(from), znodes(&self.nodes[&from]))?;
+        // Nothing was before the first moment: a log from there on is one from the ensemble's beginning.
+        let begin = if self.nodes.keys().next() == Some(&from) { 0 } else { from };
+        importer.snapshot(Zxid(begin), time(from), znodes(&self.nodes[&from]))?;
         let mut last = from;
         for change in changes(&self.server) {
             let zxid = change.position.0;
@@ -131,7 +133,7 @@ impl Ran {
             last = zxid;
             importer.change(change)?;
         }
-        importer.covered((Zxid(from), time(from)), (Zxid(to), time(to)))?;
+        importer.covered((Zxid(begin), time(from)), (Zxid(to), time(to)))?;
         importer.snapshot(Zxid(to), time(to), znodes(&self.nodes[&to]))?;
         importer.finish()?;
         Ok(())

@@ -43,7 +43,8 @@ impl Retired {
 
     /// Takes the old parts of a day that has just been exchanged. Blocks while too many bytes wait.
     pub(super) fn push(&mut self, parts: &[Arc<Part>]) {
-        let bytes = parts.iter().map(|part| part.bytes).sum();
+        // What the new day has by a second name takes no room.
+        let bytes = parts.iter().filter(|part| !is_linked(part)).map(|part| part.bytes).sum();
         self.waiting.push_back(Waiting { until: Instant::now() + self.grace, bytes, _parts: parts.to_vec() });
         let now = Instant::now();
         while self.waiting.front().is_some_and(|oldest| oldest.until <= now) {
@@ -59,6 +60,12 @@ impl Retired {
             std::thread::sleep(oldest.until.saturating_duration_since(Instant::now()));
         }
     }
+}
+
+/// Whether the file has another name.
+fn is_linked(part: &Part) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(part.path()).is_ok_and(|metadata| metadata.nlink() > 1)
 }
 
 impl Drop for Retired {

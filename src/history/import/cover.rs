@@ -97,18 +97,22 @@ fn add_seen(
     Ok(())
 }
 
-/// Says that a stretch was covered, for data and ACLs, as far as no log said so before. Gives how many rows that took.
-pub(super) fn add_coverage(history: &mut History, view: &View, whole: CoverageRow) -> Result<u64, HistoryError> {
+/// What says that a stretch was covered, for data and ACLs, as far as no log said so before.
+pub(super) fn uncovered_rows(view: &View, whole: CoverageRow) -> Result<Vec<CoverageRow>, HistoryError> {
     let intervals = intervals(view)?;
     let mut rows = Vec::new();
     for aspect in [Aspect::Data, Aspect::Acl] {
         rows.extend(uncovered(&intervals, CoverageRow { aspect, ..whole.clone() }));
     }
     rows.sort_by_key(|row| row.to_time.day());
+    Ok(rows)
+}
+
+/// Puts rows of coverage into place.
+pub(super) fn add_coverage(history: &mut History, rows: Vec<CoverageRow>) -> Result<(), HistoryError> {
     let batches = coverage_rows(&rows, history.next.coverage);
     let batches = batches.map_err(|source| HistoryError::Arrow { path: "coverage".into(), source })?;
-    add(history, Table::Coverage, &batches)?;
-    Ok(rows.len() as u64)
+    add(history, Table::Coverage, &batches)
 }
 
 /// What is left of a stretch beside what logs cover already.

@@ -9,7 +9,7 @@ use super::super::replay::rows::Key;
 use super::chunk::{Chunk, by_day, sort_by_path};
 use super::days::{DayPlan, Fix};
 use super::recorded::{self, Recorded, Wanted};
-use super::twins::{Fate, Reach, behind, fates};
+use super::twins::{Fate, Reach, behind, fates, heard_behind};
 use super::{CARRIED_ROWS_MAX, HistoryError, ImportError, Importer};
 use crate::zk::Change;
 
@@ -109,15 +109,15 @@ impl Importer<'_> {
         }
     }
 
-    /// What has not met its transaction came after everything that the stream has so far, or before its begin: its position
-    /// says so from now on.
-    pub(super) fn raise_carried(&mut self) -> Result<(), ImportError> {
+    /// What has not met its transaction lies behind the changes of its path that it surely came after: its position says so
+    /// from now on. At the end it lies behind everything that the stream has, too, or before its begin.
+    pub(super) fn raise_carried(&mut self, at_end: bool) -> Result<(), ImportError> {
         let (Some(begin), Some(to)) = (self.so_far.begin, self.so_far.reached) else { return Ok(()) };
         let mut plans: BTreeMap<_, DayPlan> = BTreeMap::new();
         for row in &mut self.so_far.carried {
             // The stream has all changes from its begin on, and this is none of them. (One at the begin itself may be of that
             // transaction, which nobody can tell; it is surely none of those behind it.)
-            if row.position >= begin && row.position < to {
+            if at_end && row.position >= begin && row.position < to {
                 row.position = to;
             }
             if row.position > row.written_position {
@@ -134,7 +134,7 @@ impl Importer<'_> {
 
     /// Gives up what never met its transaction.
     pub(super) fn end_carried(&mut self) -> Result<(), ImportError> {
-        self.raise_carried()?;
+        self.raise_carried(true)?;
         let carried = std::mem::take(&mut self.so_far.carried);
         self.so_far.summary.unplaced += carried.iter().filter(|row| !row.raised).count() as u64;
         Ok(())
@@ -173,10 +173,18 @@ fn meet(changes: &[Change], mut rows: Vec<Recorded>, reach: Reach) -> Result<Met
         }
         let own = &order[begin..at];
         let truth: Vec<&Change> = own.iter().map(|row| &changes[*row as usize]).collect();
-        for (row, fate) in rows.iter().zip(fates(&truth, rows, reach)?) {
-            met.add(row, fate, own, reach);
-            if let (Fate::Carried, Some(last)) = (fate, met.carried.last_mut()) {
-                last.position = last.position.max(behind(row, &truth));
+        let fates = fates(&truth, rows, reach)?;
+        for (row, fate) in rows.iter().zip(&fates) {
+            met.add(row, *fate, own, reach);
+            let heard_behind = heard_behind(row, rows.iter().zip(&fates), &truth);
+            match (fate, met.carried.last_mut()) {
+                (Fate::Carried, Some(last)) => {
+                    last.position = last.position.max(behind(row, &truth)).max(heard_behind);
+                }
+                (Fate::Kept, _) if row.zxid.is_none() && heard_behind > row.position => {
+                    met.fixes.entry(row.day).or_default().insert(row.seq, Fix::Raised(heard_behind));
+                }
+                _ => {}
             }
         }
     }

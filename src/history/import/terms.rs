@@ -19,6 +19,8 @@ pub struct ImportSettings {
     pub threads_max: usize,
     /// Below this share of free space nothing is written.
     pub free_space_floor_percent: u8,
+    /// Rows of coverage are left to whoever lends the folder out: [`Importer::take_coverage`](super::Importer::take_coverage).
+    pub leaves_coverage: bool,
 }
 
 impl Default for ImportSettings {
@@ -30,6 +32,7 @@ impl Default for ImportSettings {
             bytes_max: 256 << 20,
             threads_max: 2,
             free_space_floor_percent: 5,
+            leaves_coverage: false,
         }
     }
 }

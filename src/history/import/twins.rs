@@ -40,13 +40,16 @@ pub(super) struct Reach {
 pub(super) fn fates(truth: &[&Change], rows: &[Recorded], reach: Reach) -> Result<Vec<Fate>, ImportError> {
     let mut path = Path { truth, taken: vec![false; truth.len()], fates: vec![None; rows.len()] };
     path.placed(rows)?;
-    // Those that tell their version first: each is one change and no other.
-    path.unplaced(rows, End::First, is_told);
+    // Those that tell their version first: each is one change and no other. What a rescan found is rather of the gap than of
+    // the transaction before it, of which something was heard live.
+    path.unplaced(rows, End::First, |row| is_told(row) && (row.live || !row.may_be_at));
+    path.unplaced_behind(rows, End::First, is_told);
     // What was heard live is whole up to its bound, and so is the log, but either may lack what came before: a gap, or the
     // time before the log begins.
     let ends = |row: &Recorded| row.live && row.bound.is_some_and(|bound| bound <= reach.to);
     path.unplaced(rows, End::Last, ends);
     path.unplaced(rows, End::First, |row| !may_be_before(row, reach));
+    path.unplaced_behind(rows, End::Last, |_| true);
     path.unplaced(rows, End::Last, |_| true);
     let fate = |(row, fate): (&Recorded, Option<Fate>)| match fate {
         Some(fate) => Ok(fate),
@@ -89,8 +92,18 @@ impl Path<'_> {
         Ok(())
     }
 
+    /// As [`Path::unplaced`], but none is of the transaction at its position.
+    fn unplaced_behind(&mut self, rows: &[Recorded], end: End, wanted: impl Fn(&Recorded) -> bool) {
+        self.find_unplaced(rows, end, false, wanted);
+    }
+
     /// Rows without a zxid, in their order (or from its end): each is the first (or last) change that it may be.
     fn unplaced(&mut self, rows: &[Recorded], end: End, wanted: impl Fn(&Recorded) -> bool) {
+        self.find_unplaced(rows, end, true, wanted);
+    }
+
+    fn find_unplaced(&mut self, rows: &[Recorded], end: End, at: bool, wanted: impl Fn(&Recorded) -> bool) {
+        let at_position = at;
         let open = |at: &usize| rows[*at].zxid.is_none() && self.fates[*at].is_none() && wanted(&rows[*at]);
         let mut order: Vec<usize> = (0..rows.len()).filter(open).collect();
         order.sort_by_key(|at| (rows[*at].position, rows[*at].seq));
@@ -105,7 +118,7 @@ impl Path<'_> {
                 let zxid = change.zxid.unwrap_or_default().0;
                 !self.taken[*twin]
                     && change.kind == row.kind
-                    && (zxid > row.position || (zxid == row.position && row.may_be_at))
+                    && (zxid > row.position || (zxid == row.position && row.may_be_at && at_position))
                     && row.bound.is_none_or(|bound| zxid <= bound)
                     && tells(row, change)
             };
@@ -192,6 +205,20 @@ pub(super) fn behind(row: &Recorded, truth: &[&Change]) -> i64 {
         }
     });
     before.filter_map(|change| change.zxid).map(|zxid| zxid.0).max().unwrap_or(i64::MIN)
+}
+
+/// The last change of the log that was heard live before a row that was heard live itself; the least zxid where none was.
+pub(super) fn heard_behind<'a>(
+    row: &Recorded,
+    rows: impl Iterator<Item = (&'a Recorded, &'a Fate)>,
+    truth: &[&Change],
+) -> i64 {
+    let twin = |(other, fate): (&Recorded, &Fate)| match fate {
+        Fate::Same(twin) | Fate::Completed(twin) if other.live && other.seq < row.seq => truth.get(*twin)?.zxid,
+        _ => None,
+    };
+    let zxid = if row.live { rows.filter_map(twin).max() } else { None };
+    zxid.map_or(i64::MIN, |zxid| zxid.0)
 }
 
 /// What is left when no change of the log is a row.

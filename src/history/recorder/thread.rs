@@ -315,6 +315,7 @@ impl Recorder {
         sections.push(self.mark(batches.next)?);
         self.history.wal.append(&sections)?;
         self.next = batches.next;
+        self.history.unwritten.clear();
         Ok(())
     }
 
@@ -396,17 +397,18 @@ impl Recorder {
             self.wait_for_flush()?;
         }
         self.history.next = self.next;
-        work(&mut self.history)?;
-        if self.history.next == self.next {
-            return Ok(());
+        let coverage = work(&mut self.history)?;
+        if self.history.next != self.next {
+            self.next = self.history.next;
+            // The seqs of a log have no hole: what comes next begins a segment.
+            let mark = self.mark(self.next)?;
+            self.history.wal.rotate(self.next, &[mark])?;
+            self.boundary = self.next;
+            let older = self.history.wal.take_older();
+            let_go(&self.history.disk, &self.history.layout.wal(&self.history.cluster), &older)?;
         }
-        self.next = self.history.next;
-        // The seqs of a log have no hole: what comes next begins a segment.
-        let mark = self.mark(self.next)?;
-        self.history.wal.rotate(self.next, &[mark])?;
-        self.boundary = self.next;
-        let older = self.history.wal.take_older();
-        let_go(&self.history.disk, &self.history.layout.wal(&self.history.cluster), &older)
+        self.group.coverage.extend(coverage);
+        self.commit()
     }
 
     /// Everything before this goes into parts before it returns.

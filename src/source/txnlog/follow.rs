@@ -136,7 +136,18 @@ impl Follower {
 
     /// Whether nothing can be between the last transaction and this one.
     fn follows(&self, zxid: Zxid) -> bool {
-        zxid.0 == self.last.0 + 1 || (zxid.epoch() > self.last.epoch() && zxid.counter() <= 1)
+        self.is_next(self.last, zxid)
+    }
+
+    /// Whether one transaction is the next one of an ensemble's history after another, as far as the ensemble has told.
+    fn is_next(&self, last: Zxid, next: Zxid) -> bool {
+        let begins_epoch = next.epoch() > last.epoch() && next.counter() <= 1;
+        next.0 == last.0 + 1 || (begins_epoch && !self.has_between(last, next))
+    }
+
+    /// Whether something that was committed lies between them.
+    fn has_between(&self, last: Zxid, next: Zxid) -> bool {
+        self.committed.values().any(|known| *known > last && *known < next && known.counter() > 0)
     }
 
     fn proof(&mut self, zxid: Zxid) -> Result<Proof, TxnlogError> {
@@ -168,12 +179,12 @@ impl Follower {
                 let Some(next) = segment.record().map(|record| record.zxid).filter(|next| *next > last) else {
                     continue;
                 };
-                if next.epoch() > zxid.epoch() && next.counter() <= 1 {
+                if !self.is_next(last, next) {
+                    return Ok(Proof::Never { next });
+                }
+                if next.epoch() > zxid.epoch() {
                     self.followed_by_epoch = last;
                     return Ok(Proof::Given);
-                }
-                if next.0 != last.0 + 1 {
-                    return Ok(Proof::Never { next });
                 }
                 last = next;
             }
@@ -209,8 +220,9 @@ impl Follower {
             if at.segment.advance()? == Step::Record {
                 return Ok(at.segment.record().map(|record| record.zxid));
             }
-            match next {
-                Some(next) => self.at = Some(At::begin(next)?),
+            let next = next.map(At::begin).transpose()?;
+            match next.filter(At::has_header) {
+                Some(next) => self.at = Some(next),
                 None => {
                     self.reread()?;
                     return Ok(None);
@@ -224,8 +236,8 @@ impl Follower {
         let segments = self.segments()?;
         let behind = segments.partition_point(|file| file.first.0 <= self.last.0 + 1);
         let Some(file) = segments.get(behind.saturating_sub(1)) else { return Ok(false) };
-        self.at = Some(At::begin(file.clone())?);
-        Ok(true)
+        self.at = Some(At::begin(file.clone())?).filter(At::has_header);
+        Ok(self.at.is_some())
     }
 
     /// The log segments that are there now, by their first zxids.
@@ -286,6 +298,11 @@ impl At {
         let segment = open(&file)?;
         let offset = segment.offset();
         Ok(Self { file, segment, decoder: Decoder::default(), offset })
+    }
+
+    /// The server has just begun with a file that has none.
+    fn has_header(&self) -> bool {
+        self.segment.dbid().is_some()
     }
 }
 
