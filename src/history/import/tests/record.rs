@@ -340,3 +340,37 @@ fn a_tree_of_another_ensemble_is_refused() {
     drop(importer);
     assert_eq!(files(&rig), before);
 }
+
+#[test]
+fn what_watches_recorded_in_a_hole_of_the_logs_stays() {
+    for pauses in [false, true] {
+        let rig = Rig::new();
+        let story: Vec<Change> = story().into_iter().filter(|change| change.kind != ChangeKind::AclChanged).collect();
+        let heard: Vec<Change> = story.iter().map(watched).collect();
+        record(&rig, &heard, (9, 30));
+        let mut history = rig.open().unwrap();
+        let mut importer = history.import(settings()).unwrap();
+        let give = |importer: &mut Importer<'_>, from: i64, to: i64| {
+            let inside = story.iter().filter(|change| (from + 1..=to).contains(&change.position.0));
+            inside.cloned().for_each(|change| importer.change(change).unwrap());
+            importer.covered((Zxid(from), time_of(from)), (Zxid(to), time_of(to))).unwrap();
+        };
+        give(&mut importer, 9, 13);
+        importer.lose().unwrap();
+        if pauses {
+            let paused = importer.pause().unwrap();
+            importer = history.resume_import(paused).unwrap();
+        }
+        give(&mut importer, 22, 30);
+        importer.finish().unwrap();
+        drop(history);
+        let view = rig.view().unwrap();
+        assert_clean(&view);
+        let told = told(&view);
+        assert_eq!(told.len(), story.len());
+        for change in told {
+            let in_hole = (14..=22).contains(&change.position.0);
+            assert_eq!(change.source, if in_hole { Source::Watch } else { Source::Txnlog }, "{change:?}");
+        }
+    }
+}
