@@ -25,7 +25,7 @@ pub const GAPS: &str = "SELECT path, from_zxid, to_zxid, from_time, to_time, rea
     ORDER BY from_time";
 
 pub const ZNODES: &str = "SELECT path, czxid, mzxid, pzxid, ctime, mtime, version, cversion, aversion, \
-    ephemeral_owner, data, data_length, num_children FROM znodes ORDER BY path";
+    ephemeral_owner, data, data_length, num_children, acl FROM znodes ORDER BY path";
 
 const COMPLAINTS_MAX: usize = 20;
 
@@ -351,6 +351,13 @@ pub fn tree_equals(dump: &[Value], znodes: &[Value]) -> Result<usize> {
                 complaints.add(format!("{path:?}: {column} is {real:?}, znodes says {told:?}"));
             }
         }
+        // Where it was read in this version.
+        if znode["acl"].is_string()
+            && integer(theirs, "aversion")? == integer(znode, "aversion")?
+            && serde_json::from_str::<Value>(&text(znode, "acl")?)? != theirs["acl"]
+        {
+            complaints.add(format!("{path:?}: the ACL is {}, znodes says {}", theirs["acl"], znode["acl"]));
+        }
         // A client reads null as an empty value, or the other way round.
         if binary(theirs, "data")?.unwrap_or_default() != binary(znode, "data")?.unwrap_or_default() {
             complaints.add(format!("{path:?}: data differ"));
@@ -358,6 +365,18 @@ pub fn tree_equals(dump: &[Value], znodes: &[Value]) -> Result<usize> {
     }
     complaints.verdict(format!("{} znodes against {}", znodes.len(), theirs.len()))?;
     Ok(theirs.len())
+}
+
+/// Whether the tree by SQL has every ACL as it is now: [`tree_equals`] then compares each.
+pub fn has_every_acl(dump: &[Value], znodes: &[Value]) -> Result<()> {
+    let aversions = dump.iter().map(|row| Ok((text(row, "path")?, integer(row, "aversion")?)));
+    let aversions = aversions.collect::<Result<BTreeMap<_, _>>>()?;
+    for znode in znodes {
+        let path = text(znode, "path")?;
+        let known = znode["acl"].is_string() && aversions.get(&path) == Some(&integer(znode, "aversion")?);
+        ensure!(known || path == "/" || path.starts_with("/zookeeper"), "the ACL of {path:?} is not known: {znode}");
+    }
+    Ok(())
 }
 
 /// Whether the ensemble, read by another client, is as the writer left it.

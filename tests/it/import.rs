@@ -83,7 +83,9 @@ async fn a_log_alone_is_a_history(version: Version, shape: Shape) -> Result<()> 
     let findings = check::compare(&recorded, &rows, Expectations { root: "/work", zxids: true, gaps: None })?;
     ensure!(findings.matched == recorded.heard() && findings.absent == 0, "{findings:?}");
     is_all(&recorded, "/work", &rows)?;
-    let znodes = check::tree_equals(&dump, &sql(folder, ZNODES).await?)?;
+    let znodes = sql(folder, ZNODES).await?;
+    check::has_every_acl(&dump, &znodes)?;
+    let znodes = check::tree_equals(&dump, &znodes)?;
     println!("{} {shape:?}: {findings:?}, {znodes} znodes", version.as_str());
     is_complete(folder).await?;
     agent::verify(folder).await?;
@@ -141,7 +143,9 @@ async fn closes_every_gap(mut scene: Scene, folder: &Path) -> Result<()> {
     let findings = check::compare(&recorded, &rows, Expectations { root: "/work", zxids: true, gaps: None })?;
     ensure!(findings.absent == 0 && findings.matched == recorded.heard(), "{findings:?}");
     is_all(&recorded, "/work", &rows)?;
-    check::tree_equals(&dump, &sql(folder, ZNODES).await?)?;
+    let znodes = sql(folder, ZNODES).await?;
+    check::has_every_acl(&dump, &znodes)?;
+    check::tree_equals(&dump, &znodes)?;
     is_complete(folder).await?;
     agent::verify(folder).await?;
     let after = sql(folder, "SELECT seq, CAST(date AS VARCHAR) AS day FROM changes").await?;

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 
@@ -56,6 +57,31 @@ fn compaction_keeps_every_row_and_its_day() {
     assert!(!fixture.files().iter().any(|name| name.contains("/.")), "{:?}", fixture.files());
     let fixture = fixture.reopened();
     assert_eq!(fixture.changes(), before);
+}
+
+#[test]
+fn small_parts_of_a_day_that_goes_on_are_joined() {
+    let fixture = Fixture::new();
+    let rows = |from: i64, count: i64| (from..from + count).map(|seq| TestChange::new(seq, format!("/p{}", seq % 7)));
+    // One that is not small, between the others.
+    fixture.add_changes(TODAY, rows(0, 10).collect());
+    fixture.add_changes(TODAY, rows(10, 50_001).collect());
+    (0..65).for_each(|part| drop(fixture.add_changes(TODAY, rows(50_011 + part * 3, 3).collect())));
+    let before = fixture.changes();
+    let join = |table| {
+        let (disk, layout, state) = (&fixture.disk, &fixture.layout, &fixture.state);
+        join_small_parts(disk, layout, state, (table, TODAY), &mut Retired::with_grace(Duration::ZERO)).unwrap()
+    };
+    assert!(join(Table::Changes));
+    assert_eq!(fixture.parts(Table::Changes), 2);
+    assert_eq!(fixture.changes(), before);
+    assert!(!join(Table::Changes) && !join(Table::Coverage), "there is nothing to join");
+    // The day's own compaction still has its work to do.
+    let now = noon(Day(TODAY.0 + 1));
+    let limits = CompactionLimits::default();
+    let (done, failed) = compact_closed_days(&fixture.disk, &fixture.layout, &fixture.state, now, limits);
+    assert!(failed.is_empty() && done.len() == 1, "{done:?} {failed:?}");
+    assert_eq!(fixture.reopened().changes(), before);
 }
 
 #[test]

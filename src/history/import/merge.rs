@@ -19,6 +19,7 @@ pub(super) struct Stretch {
     low: i64,
     to: i64,
     unplaced_after: Option<i64>,
+    late_after: Option<i64>,
 }
 
 impl Stretch {
@@ -45,7 +46,7 @@ impl Importer<'_> {
             unplaced_after = Some(before.map_or(i64::MIN, |key| key.seq));
         }
         let parts = recorded::window(&view, (low, to), unplaced_after, incarnation)?;
-        Ok(Stretch { parts, low, to, unplaced_after })
+        Ok(Stretch { parts, low, to, unplaced_after, late_after: self.so_far.unseen_after })
     }
 
     /// Finds the twins of a chunk and writes what is new or knows more.
@@ -57,6 +58,7 @@ impl Importer<'_> {
             low: stretch.low,
             to: stretch.to,
             unplaced_after: stretch.unplaced_after,
+            late: self.so_far.begin.zip(stretch.late_after),
         };
         let mut window = recorded::read(&stretch.parts, wanted, &self.so_far.heard)?;
         let mut rows = std::mem::take(&mut self.so_far.carried);
@@ -64,7 +66,8 @@ impl Importer<'_> {
         rows.iter_mut().for_each(|row| window.bound(row));
         drop(window);
 
-        let reach = Reach { begin: self.so_far.begin.unwrap_or(stretch.low), to: stretch.to };
+        let begin = self.so_far.begin.unwrap_or(stretch.low);
+        let reach = Reach { begin, low: stretch.low, to: stretch.to };
         let changes = chunk.changes;
         let met = meet(&changes, rows, reach)?;
         self.learn_clocks(&changes, &met);

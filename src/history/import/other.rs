@@ -169,7 +169,7 @@ impl Importer<'_> {
         theirs.sort_by_key(place);
 
         let parts = recorded::window(&self.history.state.view(), (low, to), None, incarnation)?;
-        let wanted = Wanted { incarnation, scope: "/", low, to, unplaced_after: None };
+        let wanted = Wanted { incarnation, scope: "/", low, to, unplaced_after: None, late: None };
         let mut window = recorded::read(&parts, wanted, &self.so_far.heard)?;
         let mut mine = std::mem::take(&mut self.so_far.carried);
         mine.append(&mut window.rows);

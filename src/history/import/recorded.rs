@@ -56,13 +56,18 @@ pub(super) struct Wanted<'a> {
     pub(super) to: i64,
     /// Rows without one at such positions; for the first stretch all before them, too, that were recorded after this seq.
     pub(super) unplaced_after: Option<i64>,
+    /// Rows with one that was worked in already, after this zxid, that were recorded after this seq.
+    pub(super) late: Option<(i64, i64)>,
 }
 
 impl Wanted<'_> {
     fn holds(&self, row: Row<'_>) -> bool {
         let position = row.position();
         let inside = match row.zxid() {
-            Some(zxid) => self.low < zxid && zxid <= self.to,
+            Some(zxid) => {
+                let late = |(begin, seq): (i64, i64)| begin < zxid && zxid <= self.low && row.seq() > seq;
+                (self.low < zxid && zxid <= self.to) || self.late.is_some_and(late)
+            }
             None => {
                 position <= self.to && (position > self.low || self.unplaced_after.is_some_and(|seq| row.seq() > seq))
             }

@@ -29,6 +29,8 @@ pub(super) enum Fate {
 pub(super) struct Reach {
     /// It has everything after this …
     pub(super) begin: i64,
+    /// What lies before this is on record already.
+    pub(super) low: i64,
     /// … up to this, where the present chunk ends.
     pub(super) to: i64,
 }
@@ -224,6 +226,10 @@ pub(super) fn heard_behind<'a>(
 /// What is left when no change of the log is a row.
 fn unmatched(row: &Recorded, reach: Reach) -> Result<Fate, ImportError> {
     if let Some(zxid) = row.zxid {
+        if zxid <= reach.low {
+            // Watches tell late what the log has told: of a znode that could not be read for a while.
+            return Ok(if row.lossless || &*row.path == CONFIG { Fate::Kept } else { Fate::Replaced });
+        }
         let excused = !row.exact || row.lossless || &*row.path == CONFIG;
         if excused {
             return Ok(if row.lossless { Fate::Kept } else { Fate::Replaced });

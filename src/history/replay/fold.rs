@@ -14,6 +14,8 @@ pub(crate) struct Znode {
     pub(crate) version: Option<i32>,
     pub(crate) cversion: Option<i32>,
     pub(crate) aversion: Option<i32>,
+    /// A sweep told of the ACL: it is no older than the row's position, but may be newer.
+    pub(crate) loose_acl: bool,
     pub(crate) ephemeral_owner: i64,
     pub(crate) node_type: Text,
     pub(crate) num_children: i32,
@@ -101,6 +103,7 @@ impl Znode {
         self.version = Some(0);
         self.cversion = Some(0);
         self.aversion = Some(0);
+        self.loose_acl = false;
         self.num_children = 0;
         self.ephemeral_owner = row.ephemeral_owner();
         self.node_type.set(row.node_type());
@@ -125,6 +128,7 @@ impl Znode {
         self.version = None;
         self.cversion = None;
         self.aversion = None;
+        self.loose_acl = false;
     }
 
     /// Folds in the next change of this path.
@@ -175,6 +179,7 @@ impl Znode {
                 }
                 self.describe(row);
                 self.aversion = row.aversion();
+                self.loose_acl = row.zxid().is_none();
                 self.acl.set(row.acl());
             }
             Some(ChangeKind::Deleted) => {

@@ -209,6 +209,7 @@ impl SnapshotRows {
             znode.mtime = value(&stat.mtime, at);
             znode.version = value(&stat.version, at);
             znode.cversion = value(&stat.cversion, at);
+            znode.loose_acl = false;
             znode.aversion = value(&stat.aversion, at);
             znode.ephemeral_owner = stat.ephemeral_owner.value(at);
             znode.node_type.set(text(&stat.node_type, at));

@@ -22,14 +22,18 @@ def main(hosts):
         below = []
         for start in range(0, len(level), BATCH):
             batch = level[start : start + BATCH]
-            asked = [(path, client.get_async(path), client.get_children_async(path)) for path in batch]
-            for path, value, children in asked:
+            asked = [
+                (path, client.get_async(path), client.get_children_async(path), client.get_acls_async(path))
+                for path in batch
+            ]
+            for path, value, children, acls in asked:
                 try:
                     data, stat = value.get()
                     names = children.get()
+                    acl, _ = acls.get()
                 except NoNodeError:
                     continue
-                print(json.dumps(row(path, data, stat)))
+                print(json.dumps({**row(path, data, stat), "acl": [entry(one) for one in acl]}))
                 below.extend(path.rstrip("/") + "/" + name for name in names)
         level = below
     client.stop()
@@ -52,6 +56,17 @@ def row(path, data, stat):
         "data_length": stat.dataLength,
         "num_children": stat.numChildren,
     }
+
+
+PERMS = (("c", 4), ("d", 8), ("r", 1), ("w", 2), ("a", 16))
+
+
+def entry(acl):
+    """As the column acl has it: a digest without its hash."""
+    scheme, name = acl.id.scheme, acl.id.id
+    if scheme == "digest":
+        name = name.partition(":")[0] + ":***"
+    return {"perms": "".join(letter for letter, bit in PERMS if acl.perms & bit), "scheme": scheme, "id": name}
 
 
 if __name__ == "__main__":

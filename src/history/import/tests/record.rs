@@ -374,3 +374,30 @@ fn what_watches_recorded_in_a_hole_of_the_logs_stays() {
         }
     }
 }
+
+#[test]
+fn what_watches_tell_late_is_not_doubled() {
+    let rig = Rig::new();
+    let story = story();
+    let (before, after): (Vec<Change>, Vec<Change>) = story.iter().cloned().partition(|change| change.position.0 <= 16);
+    let mut history = rig.open().unwrap();
+    let mut importer = history.import(settings()).unwrap();
+    before.iter().for_each(|change| importer.change(change.clone()).unwrap());
+    importer.covered((Zxid(9), time_of(9)), (Zxid(16), time_of(16))).unwrap();
+    let paused = importer.pause().unwrap();
+    drop(history);
+    // /b could not be read when /c was made, and neither could /c: a read that is allowed again shows both.
+    let late = Change { source: Source::Rescan, evidence: Evidence::Inferred, ..watched(&before[6]) };
+    let heard = after.iter().filter(|change| change.kind != ChangeKind::AclChanged).map(watched);
+    record(&rig, &std::iter::once(late).chain(heard).collect::<Vec<_>>(), (16, 30));
+    let mut history = rig.open().unwrap();
+    let mut importer = history.resume_import(paused).unwrap();
+    after.iter().for_each(|change| importer.change(change.clone()).unwrap());
+    importer.covered((Zxid(16), time_of(16)), (Zxid(30), time_of(30))).unwrap();
+    let summary = importer.finish().unwrap();
+    assert_eq!(summary.replaced, 1);
+    drop(history);
+    let view = rig.view().unwrap();
+    assert_clean(&view);
+    assert_eq!(told(&view).iter().map(known).collect::<Vec<_>>(), story.iter().map(known).collect::<Vec<_>>());
+}
