@@ -28,6 +28,9 @@ pub(crate) struct Select {
     pub(crate) placed_after: Option<i64>,
     /// Beyond `seq_to` also rows that were imported later, up to this zxid.
     pub(crate) imported_to: i64,
+    /// The snapshot held what its rows led to: what was heard live and is below its zxid, but recorded behind it, came
+    /// of another agent's history.
+    pub(crate) settled: bool,
     pub(crate) paths: PathRanges,
     /// Only creations and deletions.
     pub(crate) structure_only: bool,
@@ -45,6 +48,7 @@ impl Select {
             contained: i64::MIN,
             placed_after: None,
             imported_to: i64::MIN,
+            settled: false,
             paths: PathRanges::all(),
             structure_only: false,
         }
@@ -54,7 +58,9 @@ impl Select {
     pub(crate) fn after(self, snapshot: &Snapshot) -> Self {
         match snapshot.placed {
             true => Self { placed_after: Some(snapshot.position), ..self },
-            false => Self { seq_after: snapshot.seq, contained: snapshot.position, ..self },
+            false => {
+                Self { seq_after: snapshot.seq, contained: snapshot.position, settled: snapshot.unsettled == 0, ..self }
+            }
         }
     }
 
@@ -62,13 +68,17 @@ impl Select {
     pub(crate) fn held_by(self, snapshot: &Snapshot) -> Self {
         match snapshot.placed {
             true => Self { until: Some(Key::after(snapshot.position)), ..self },
-            false => Self { seq_to: snapshot.seq, imported_to: snapshot.position, ..self },
+            false => {
+                Self { seq_to: snapshot.seq, imported_to: snapshot.position, settled: snapshot.unsettled == 0, ..self }
+            }
         }
     }
 
-    /// Whether a row was added long after the fact, by a source that misses nothing, and its zxid is at most this.
-    fn is_imported_to(row: Row<'_>, position: i64) -> bool {
-        row.zxid().is_some_and(|zxid| zxid <= position) && row.is_lossless()
+    /// Whether a row was added long after the fact, and its zxid is at most this.
+    fn is_imported_to(&self, row: Row<'_>, position: i64) -> bool {
+        // Of the transaction at the position itself the rest may have been heard after the snapshot.
+        let merged = |zxid| self.settled && zxid < position && row.source() == "watch";
+        row.zxid().is_some_and(|zxid| zxid <= position && (row.is_lossless() || merged(zxid)))
     }
 
     fn is_after_base(&self, row: Row<'_>) -> bool {
@@ -76,14 +86,14 @@ impl Select {
             (Some(base), Some(zxid)) => zxid > base,
             // What an import could not place lies behind all that it has.
             (Some(base), None) => row.position() >= base,
-            (None, _) => row.seq() > self.seq_after && !Self::is_imported_to(row, self.contained),
+            (None, _) => row.seq() > self.seq_after && !self.is_imported_to(row, self.contained),
         }
     }
 
     fn wants(&self, row: Row<'_>) -> bool {
         row.incarnation() == self.incarnation
             && self.is_after_base(row)
-            && (row.seq() <= self.seq_to || Self::is_imported_to(row, self.imported_to))
+            && (row.seq() <= self.seq_to || self.is_imported_to(row, self.imported_to))
             && self.until.is_none_or(|until| row.key() < until)
             && !(self.found_before < i64::MAX && row.is_loose() && row.observed_at() >= Some(self.found_before))
             && self.paths.contains(row.path().as_bytes())
