@@ -134,7 +134,7 @@ pub(super) fn take_in(importer: &mut Importer<'_>, step: Step) -> Result<(), Imp
 pub(super) struct Gone;
 
 /// Where the reading thread puts what it found; false where nobody takes it.
-pub(super) type Steps = Box<dyn Fn(Step) -> bool + Send>;
+pub(super) type Steps = Arc<dyn Fn(Step) -> bool + Send + Sync>;
 
 struct Out {
     steps: Steps,
@@ -177,7 +177,7 @@ pub fn import_logs(
 ) -> Result<Imported, LogImportError> {
     let mut importer = history.import(import.settings.clone())?;
     let (steps, found) = sync_channel(BATCHES_WAITING_MAX);
-    let out = Out::new(Box::new(move |step| steps.send(step).is_ok()));
+    let out = Out::new(Arc::new(move |step| steps.send(step).is_ok()));
     let (read, recorded) = std::thread::scope(|scope| {
         let reading = scope.spawn(move || read::run(inputs, policy, import, out));
         let record = || -> Result<(), LogImportError> {

@@ -103,7 +103,8 @@ pub(super) async fn look_after(all: Vec<(String, Credentials)>, metrics: Metrics
     }
 }
 
-async fn is_stopped(stop: &mut watch::Receiver<bool>) {
+/// Returns when the agent is told to stop, or has gone.
+pub(super) async fn is_stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 

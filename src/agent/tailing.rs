@@ -15,10 +15,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::import::{Barrier, Live, LogImport, Step, take_in};
+use super::import::{Barrier, Live, LogImport, Step, Steps, take_in};
 use super::lag::has_leader;
 use super::pipeline::{FromLog, Synced};
-use crate::history::days::{Retired, join_small_parts, parts_of};
+use super::sources::is_stopped;
+use crate::history::days::{Retired, join_small_parts};
 use crate::history::disk::Disk;
 use crate::history::import::{ImportError, ImportSettings, Paused};
 use crate::history::layout::{Day, Table};
@@ -51,8 +52,6 @@ const BUSY_WAIT: Duration = Duration::from_millis(500);
 const BUSY_AT_STOP_MAX: usize = 6;
 /// After a failure the next try waits, longer each time.
 const AGAIN_MAX: Duration = Duration::from_secs(300);
-/// Parts of a day from which on the small ones are joined.
-const PARTS_OF_DAY_MAX: usize = 64;
 
 /// What following one server's log works with.
 pub(super) struct Tailing {
@@ -134,7 +133,7 @@ impl Tailing {
         };
         let reading = std::thread::Builder::new().name("txnlog".to_owned());
         reading
-            .spawn(move || live.run(&asked, Box::new(move |step| found.blocking_send(step).is_ok())))
+            .spawn(move || live.run(&asked, &(Arc::new(move |step| found.blocking_send(step).is_ok()) as Steps)))
             .map_err(|error| End::Again(format!("its thread does not start: {error}")))?;
         let mut at = At { steps, barriers, import: Arc::default(), covered: Instant::now(), scans: None };
         let mut tick = tokio::time::interval(EVERY);
@@ -250,10 +249,11 @@ impl Tailing {
     /// Says on record how far the log was worked in without a hole.
     async fn cover(&mut self, at: &mut At) -> Result<(), End> {
         at.covered = Instant::now();
-        match self.uncovered.take() {
-            Some((from, to)) => self.work_in(at, vec![Step::Covered { from, to }]).await,
-            None => Ok(()),
+        if let Some((from, to)) = self.uncovered {
+            self.work_in(at, vec![Step::Covered { from, to }]).await?;
+            self.uncovered = None;
         }
+        Ok(())
     }
 
     /// Lets the recorder do it, and waits until it is durable.
@@ -284,7 +284,8 @@ impl Tailing {
             }
             busy += 1;
             if *self.stop.borrow() && busy >= BUSY_AT_STOP_MAX {
-                return Ok(());
+                // Nothing was worked in, so nothing may be said of it.
+                return Err(End::Gone);
             }
             tokio::time::sleep(BUSY_WAIT).await;
         }
@@ -293,11 +294,6 @@ impl Tailing {
 
 fn died() -> End {
     End::Again("the thread that reads it ended unexpectedly: please report this".to_owned())
-}
-
-/// Returns when the agent is told to stop, or has gone.
-async fn is_stopped(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// What went wrong last, told once, and when it is tried again.
@@ -464,12 +460,8 @@ impl OnParts {
     }
 
     fn join_small_parts(&self, retired: &mut Retired) {
-        let (disk, view) = (Disk::new(), self.state.view());
-        let today = Day(Micros::now().day());
+        let (disk, today) = (Disk::new(), Day(Micros::now().day()));
         for table in [Table::Changes, Table::Coverage, Table::Sessions] {
-            if parts_of(&view, table, today).len() <= PARTS_OF_DAY_MAX {
-                continue;
-            }
             if let Err(error) = join_small_parts(&disk, &self.layout, &self.state, (table, today), retired) {
                 let (cluster, table) = (&self.cluster, table.as_str());
                 tracing::warn!(cluster, table, %error, "the day's small parts could not be joined");

@@ -335,3 +335,14 @@ fn flags_are_sound_and_explained() {
         assert!(argument.get_help().is_some(), "{argument}");
     }
 }
+
+#[test]
+fn a_source_is_of_one_ensemble_or_of_all() {
+    let parse = |text: &str| text.parse::<super::SourceSpec>().map(|source| (source.ensemble, source.txnlog.len()));
+    assert_eq!(parse("txnlog=/a/version-2"), Ok((None, 1)));
+    assert_eq!(parse("prod=txnlog=/logs,/data"), Ok((Some("prod".to_owned()), 2)));
+    for wrong in ["", "/a", "txnlog=", "txnlog=a,b,c", "Prod=txnlog=/a", "prod=/a"] {
+        let error = parse(wrong).expect_err(wrong);
+        assert!(error.contains("txnlog=FOLDER"), "{error}");
+    }
+}

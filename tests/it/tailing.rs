@@ -104,6 +104,7 @@ async fn follows_through_leader_kills(version: Version) -> Result<()> {
     ensure!(agent.terminate().await? == 0, "SIGTERM must end the agent with 0");
     agent::verify(folder).await?;
     let before = sql(folder, "SELECT count(*) AS n FROM coverage WHERE source = 'txnlog'").await?;
+    ensure!(before[0]["n"].as_i64() > Some(0), "what the log told is not said to be covered");
     agent.start_again().await?;
     let later = Workload { root: "/later".to_owned(), ..Workload::new(&connect, 24, 0) }.careful(200.0).start();
     later.advance(300).await;

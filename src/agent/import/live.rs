@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use super::read::{Reading, Stop};
-use super::{LogImport, LogImportError, Out, Progress, Step, Steps};
+use super::{LogImport, LogImportError, Out, Step, Steps};
 use crate::lens::ValuePolicy;
 use crate::source::txnlog::{FIRST, Followed, Follower, Inputs, SnapshotFile, Start, TxnlogError};
 use crate::zk::Zxid;
@@ -28,11 +28,6 @@ pub(in crate::agent) struct Live {
     pub reached: Option<Zxid>,
 }
 
-/// Where the log broke off.
-struct Broken {
-    after: Zxid,
-}
-
 impl Live {
     fn show_folders(&self) -> String {
         self.folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ")
@@ -40,24 +35,15 @@ impl Live {
 
     /// Answers each barrier with what the log has up to it, then [`Step::Reached`] or [`Step::Failed`]; until nobody asks or
     /// takes any more. Blocks.
-    pub(in crate::agent) fn run(mut self, barriers: &Receiver<Barrier>, steps: Steps) {
-        let steps: Arc<std::sync::Mutex<Steps>> = Arc::new(std::sync::Mutex::new(steps));
-        let out = || -> Out {
-            let steps = steps.clone();
-            Out::new(Box::new(move |step| {
-                let steps = steps.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                steps(step)
-            }))
-        };
+    pub(in crate::agent) fn run(mut self, barriers: &Receiver<Barrier>, steps: &Steps) {
         let mut committed: Vec<Zxid> = Vec::new();
         let mut broken = None;
         while let Ok(barrier) = barriers.recv() {
             let mut life = Life { live: &mut self, committed: &mut committed, broken: &mut broken };
-            match life.run(barrier, barriers, out()) {
-                Ok(()) => return,
-                Err(Stop::Gone) => return,
+            match life.run(barrier, barriers, Out::new(steps.clone())) {
+                Ok(()) | Err(Stop::Gone) => return,
                 Err(Stop::Failed(error)) => {
-                    if out().put(Step::Failed(error)).is_err() {
+                    if !steps(Step::Failed(error)) {
                         return;
                     }
                 }
@@ -70,7 +56,8 @@ impl Live {
 struct Life<'a> {
     live: &'a mut Live,
     committed: &'a mut Vec<Zxid>,
-    broken: &'a mut Option<Broken>,
+    /// Behind this transaction the log broke off.
+    broken: &'a mut Option<Zxid>,
 }
 
 impl Life<'_> {
@@ -145,16 +132,10 @@ impl Life<'_> {
                 Followed::Transaction(transaction) if known.is_some_and(|known| transaction.zxid <= known) => {
                     reading.pass(transaction);
                 }
-                Followed::Transaction(transaction) => {
-                    let (zxid, time) = (transaction.zxid, transaction.time);
-                    reading.take(transaction)?;
-                    if reading.out.is_due() {
-                        reading.out.tell(Progress::Read { bytes: 0, bytes_total: 0, zxid, time })?;
-                    }
-                }
+                Followed::Transaction(transaction) => reading.take(transaction)?,
                 Followed::NotYet => return Ok(()),
                 Followed::Broken { after, next } => {
-                    *self.broken = Some(Broken { after });
+                    *self.broken = Some(after);
                     let folder = self.live.show_folders();
                     return Err(LogImportError::Broken { folder, after, next }.into());
                 }
@@ -174,8 +155,8 @@ impl Life<'_> {
         let folder = || self.live.show_folders();
         let snapshots = inputs.snapshots();
         let whole = |snapshot: &&&SnapshotFile| snapshot.verify().is_ok();
-        if let Some(broken) = self.broken.as_ref() {
-            let next = snapshots.iter().filter(|snapshot| snapshot.zxid > broken.after).find(whole);
+        if let Some(after) = *self.broken {
+            let next = snapshots.iter().filter(|snapshot| snapshot.zxid > after).find(whole);
             return match next {
                 Some(snapshot) => Ok(Begin::Snapshot((*snapshot).clone())),
                 None => Err(LogImportError::NoStart { folder: folder() }.into()),

@@ -161,6 +161,9 @@ pub fn join_small_parts(
     retired: &mut Retired,
 ) -> Result<bool, ReplaceError> {
     let parts = parts_of(&state.view(), table, day);
+    if parts.len() <= SMALL_PARTS_MAX {
+        return Ok(false);
+    }
     let mut small = Vec::new();
     for part in &parts {
         let rows = rows_of(std::slice::from_ref(part))?;
