@@ -148,7 +148,7 @@ impl QueryError {
             },
             DataFusionError::ArrowError(arrow, _) => match *arrow {
                 ArrowError::ExternalError(inner) => Self::from_nested(inner, memory_bytes_max),
-                other => Self::from_arrow(&other),
+                other => Self::from_arrow(&other, memory_bytes_max),
             },
             other => Self::from_borrowed(&other, memory_bytes_max),
         }
@@ -165,14 +165,24 @@ impl QueryError {
         Self::Named { fault, text }
     }
 
-    fn from_arrow(error: &ArrowError) -> Self {
+    fn from_arrow(error: &ArrowError, memory_bytes_max: usize) -> Self {
         let fault = match error {
+            ArrowError::IoError(text, _) => return Self::from_io(text, memory_bytes_max),
             ArrowError::DivideByZero => Fault::DivisionByZero,
             ArrowError::ArithmeticOverflow(_) => Fault::OutOfRange,
             ArrowError::CastError(_) | ArrowError::ParseError(_) => Fault::Value,
             _ => Fault::Other,
         };
         Self::named(fault, error.to_string())
+    }
+
+    /// What a query put aside on disk is bounded, too; DataFusion says so by an I/O error that has no kind of its own.
+    fn from_io(text: &str, memory_bytes_max: usize) -> Self {
+        if text.contains("datafusion.runtime.max_temp_directory_size") {
+            let detail = "what it put aside on disk reached spill_bytes_max".to_owned();
+            return Self::Memory { mib: memory_bytes_max >> 20, detail };
+        }
+        Self::Internal(text.to_owned())
     }
 
     fn from_borrowed(error: &DataFusionError, memory_bytes_max: usize) -> Self {
@@ -202,7 +212,8 @@ impl QueryError {
                 };
                 Self::named(fault, clean(&schema.to_string()))
             }
-            DataFusionError::ArrowError(arrow, _) => Self::from_arrow(arrow),
+            DataFusionError::ArrowError(arrow, _) => Self::from_arrow(arrow, memory_bytes_max),
+            DataFusionError::IoError(io) => Self::from_io(&io.to_string(), memory_bytes_max),
             DataFusionError::ParquetError(parquet) => Self::Internal(parquet.to_string()),
             other => Self::Internal(clean(&other.strip_backtrace())),
         }

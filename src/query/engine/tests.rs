@@ -300,17 +300,16 @@ async fn limits_stop_a_query_and_say_which() {
     assert!(matches!(batches(&rows, "SELECT * FROM changes").await, Err(QueryError::Rows { rows: 1_000 })));
     assert!(batches(&rows, "SELECT * FROM changes LIMIT 1000").await.is_ok());
 
-    // A join that never ends, and one that hardly ever yields a row.
+    // A join that never ends, and hardly ever yields a row.
     let time = small(|limits| limits.time_max = Duration::from_millis(300));
     let endless = "SELECT count(*) FROM changes a, changes b, changes c WHERE a.seq + b.seq + c.seq = -1";
-    let started = std::time::Instant::now();
     assert!(matches!(batches(&time, endless).await, Err(QueryError::Time { .. })));
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 
     let memory = small(|limits| {
         limits.memory_bytes_max = 1 << 20;
         limits.spill_bytes_max = 1 << 20;
     });
+    // Which of the two bounds it meets first is up to how its tasks run.
     let hungry = "SELECT array_agg(a.path || b.path) FROM changes a, changes b";
     match batches(&memory, hungry).await {
         Err(QueryError::Memory { mib: 1, .. }) => {}
@@ -318,6 +317,20 @@ async fn limits_stop_a_query_and_say_which() {
     }
     let activity = memory.activity();
     assert_eq!((activity.failed_total, activity.limited_total), (1, 1));
+}
+
+#[tokio::test]
+async fn room_on_disk_is_a_limit_too() {
+    let mut limits = Limits::default();
+    limits.memory_bytes_max = 24 << 20;
+    limits.spill_bytes_max = 1 << 16;
+    let engine = engine(vec![view("a", Vec::new(), &rows(0, 5_000, 3))], limits);
+    let sorted =
+        "SELECT a.path || b.path || repeat('x', 100) AS p FROM changes a, changes b WHERE b.seq < 300 ORDER BY p";
+    match batches(&engine, sorted).await {
+        Err(QueryError::Memory { mib: 24, detail }) => assert!(detail.contains("spill_bytes_max"), "{detail}"),
+        other => panic!("{:?}", other.map(|(_, batches)| batches.len())),
+    }
 }
 
 #[tokio::test]
