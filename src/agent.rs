@@ -12,6 +12,7 @@
 
 pub mod control;
 mod entrance;
+mod flaps;
 pub mod hash_key;
 pub mod import;
 pub mod import_audit;
@@ -31,6 +32,7 @@ pub mod store;
 mod supervisor;
 mod sweep;
 mod tailing;
+pub mod tree_metrics;
 mod upkeep;
 
 use std::sync::{Arc, Mutex};
@@ -49,7 +51,7 @@ use crate::history::disk::Disk;
 use crate::history::retention::RetentionSettings;
 use crate::history::{Layout, Settings};
 use crate::lens::ValuePolicy;
-use crate::metrics::{Metrics, QueryOutcome, Subtrees};
+use crate::metrics::{Metrics, Prefixes, QueryOutcome, Subtrees};
 use crate::query::{Engine, ErrorKind, Limits, Observer, QueryEvent};
 use crate::serve::http::{self, AppState, Credentials, DoorListener, Hosts, Readiness, SnapshotRefused};
 use crate::serve::pg::{self, ConnectionEvent, PgState};
@@ -87,9 +89,11 @@ pub async fn run_until(
     let layout = Layout::new(&config.data_dir);
     let key = hash_key::load_or_create(&layout)?;
     let policy = Arc::new(ValuePolicy::new(&config.values, key).context("the value policy")?);
-    let subtrees = Subtrees::new(&config.subtrees, config.subtrees_max);
-    let metrics = Metrics::new(subtrees.clone()).context("the metrics")?;
-    let subtrees = Arc::new(subtrees);
+    let prefixes = Prefixes {
+        subtrees: Arc::new(Subtrees::new(&config.subtrees, config.subtrees_max)),
+        config: Arc::new(Subtrees::new(&config.config_subtrees, config.subtrees_max)),
+    };
+    let metrics = Metrics::new(prefixes).context("the metrics")?;
     let (status, states) = (Status::default(), States::default());
     let (stop, stopped) = watch::channel(false);
     let entrance = Entrance::open(&config, &metrics)?;
@@ -126,6 +130,7 @@ pub async fn run_until(
         requests.push((ensemble.name.clone(), sender));
         let cluster_metrics = metrics.cluster(&ensemble.name);
         cluster_metrics.read_budget(ensemble.budget.znodes_per_second, ensemble.budget.bytes_per_second);
+        cluster_metrics.tree.jute_maxbuffer_bytes.set(i64::try_from(ensemble.jute_maxbuffer).unwrap_or(i64::MAX));
         let upkeep: Arc<Mutex<()>> = Arc::default();
         helpers.spawn(lag::measure(
             ensemble.servers.clone(),
@@ -133,22 +138,22 @@ pub async fn run_until(
             cluster_metrics.clone(),
             stopped.clone(),
         ));
-        helpers.spawn(upkeep::look_after(
-            ensemble.name.clone(),
-            layout.clone(),
-            states.clone(),
-            status.clone(),
-            retention(&config),
-            upkeep.clone(),
-            stopped.clone(),
-        ));
+        let days = upkeep::Upkeep {
+            cluster: ensemble.name.clone(),
+            layout: layout.clone(),
+            states: states.clone(),
+            status: status.clone(),
+            retention: retention(&config),
+            alone: upkeep.clone(),
+            metrics: cluster_metrics.clone(),
+        };
+        helpers.spawn(upkeep::look_after(days, stopped.clone()));
         let supervisor = Supervisor {
             ensemble: ensemble.clone(),
             credentials: credentials.clone(),
             layout: layout.clone(),
             settings: settings(&config),
             policy: policy.clone(),
-            subtrees: subtrees.clone(),
             metrics: cluster_metrics,
             status: status.clone(),
             states: states.clone(),

@@ -57,6 +57,8 @@ pub struct Config {
     /// Path prefixes with metrics of their own, at most [`Config::subtrees_max`].
     pub subtrees: Vec<String>,
     pub subtrees_max: usize,
+    /// Path prefixes that hold configuration, whose changes are counted; as many at most.
+    pub config_subtrees: Vec<String>,
 }
 
 /// Who may ask, and over what.

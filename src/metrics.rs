@@ -4,8 +4,9 @@
 //! session or a zxid, except the operator-listed prefixes, whose number is capped (see [`Subtrees`]).
 
 mod cluster;
+mod history;
 mod names;
-mod subtrees;
+mod tree;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,10 +18,12 @@ use prometheus::{
 
 pub use cluster::{
     Ability, ClusterMetrics, ClusterSeries, QueueMetrics, ReadKind, ReadResult, SampleOutcome, SessionState,
-    SubtreeMetrics, TableMetrics,
 };
+pub use history::{HistoryMetrics, TableMetrics};
 pub use names::{ALL, Def};
-pub use subtrees::{OTHER, Subtrees};
+pub use tree::{Prefixes, SubtreeMetrics, TreeMetrics};
+
+pub use crate::zk::{OTHER, Subtrees};
 
 /// The content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -61,7 +64,7 @@ struct Inner {
     registry: Registry,
     families: cluster::Families,
     clusters: Mutex<BTreeMap<String, ClusterMetrics>>,
-    subtrees: Arc<Subtrees>,
+    prefixes: Prefixes,
     queries: IntCounterVec,
     queries_running: IntGauge,
     door_queries: IntCounterVec,
@@ -79,7 +82,7 @@ struct Inner {
 
 impl Metrics {
     /// Registers everything. Fails only where two metrics share a name.
-    pub fn new(subtrees: Subtrees) -> Result<Self, prometheus::Error> {
+    pub fn new(prefixes: Prefixes) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
@@ -94,7 +97,7 @@ impl Metrics {
         Ok(Self(Arc::new(Inner {
             families: cluster::Families::new(&registry)?,
             clusters: Mutex::default(),
-            subtrees: Arc::new(subtrees),
+            prefixes,
             queries,
             queries_running: int_gauges(&registry, &names::QUERIES_RUNNING)?.with_label_values(none),
             door_queries: int_counters(&registry, &names::DOOR_QUERIES)?,
@@ -119,7 +122,7 @@ impl Metrics {
             return cluster.clone();
         }
         self.0.client_certificate_expiry.with_label_values(&[name]);
-        let cluster = ClusterMetrics::new(&self.0.families, name, Arc::clone(&self.0.subtrees));
+        let cluster = ClusterMetrics::new(&self.0.families, name, self.0.prefixes.clone());
         clusters.insert(name.to_owned(), cluster.clone());
         cluster
     }

@@ -19,6 +19,7 @@ mod acls;
 mod event;
 mod gap;
 pub mod ledger;
+mod lengths;
 mod line;
 #[cfg(test)]
 pub(crate) mod model;
@@ -28,6 +29,7 @@ mod scan;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod totals;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,6 +41,7 @@ use self::gap::Gap;
 use self::line::Line;
 use self::nodes::{Id, Nodes, bit};
 use self::order::Walk;
+pub use self::totals::SubtreeTotals;
 use crate::zk::{
     Change, ChangeKind, Evidence, Micros, NodeType, Observation, ScanReason, Source, Stat, TimeSource, ZkPath, Zxid,
 };
@@ -148,6 +151,7 @@ impl Tree {
         }
         node.acl = acl;
         node.node_type = znode.node_type;
+        self.times_shown(id);
         self.high = self.high.max(znode.stat.newest_zxid());
     }
 

@@ -10,6 +10,7 @@ mod observation;
 mod path;
 mod session;
 mod stat;
+mod subtrees;
 mod time;
 mod transaction;
 mod zxid;
@@ -23,6 +24,7 @@ pub use observation::{
 pub use path::{PathError, ZkPath, depth, is_well_formed, name, parent, prefix, validate};
 pub use session::SessionId;
 pub use stat::Stat;
+pub use subtrees::{OTHER, Subtrees};
 pub use time::Micros;
 pub use transaction::{Action, Operation, PersistedZnode, Transaction};
 pub use zxid::Zxid;

@@ -1,7 +1,7 @@
 //! One ensemble's pipeline: observations in, recorded rows out. Decides nothing about changes (that is `tree`) and
 //! nothing about durability (that is the recorder); it keeps their order.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::observing::Observing;
 use super::status::{Condition, Status};
 use super::sweep::Sweep;
+use super::tree_metrics::TreeCounts;
 use crate::history::disk::Disk;
 use crate::history::snapshots::{SPILL_BYTES_MAX, SnapshotRow, ValueSpill, write_snapshot};
 use crate::history::{
@@ -17,7 +18,7 @@ use crate::history::{
     SnapshotRequest, State,
 };
 use crate::lens::{ValuePolicy, Values};
-use crate::metrics::{ClusterMetrics, QueueMetrics, Subtrees};
+use crate::metrics::{ClusterMetrics, QueueMetrics};
 use crate::source::watch::{Command, Identity};
 use crate::tree::{Effect, Tree, Znode};
 use crate::zk::{Change, ChangeKind, Ended, Micros, Observation, ScanReason, Source, ZkPath, Zxid};
@@ -40,7 +41,6 @@ pub struct Parts {
     pub state: Arc<State>,
     pub recorder: RecorderHandle,
     pub policy: Arc<ValuePolicy>,
-    pub subtrees: Arc<Subtrees>,
     pub metrics: ClusterMetrics,
     pub status: Status,
     pub commands: mpsc::Sender<Command>,
@@ -74,6 +74,7 @@ pub struct FromLog {
 pub struct Pipeline {
     parts: Parts,
     tree: Tree,
+    counts: TreeCounts,
     observing: Observing,
     sweep: Sweep,
     spill: Option<ValueSpill>,
@@ -115,9 +116,11 @@ impl Pipeline {
         let pending_queue = parts.metrics.queue("tree_pending", parts.queue_items_max);
         let recorder_queue = parts.metrics.queue("recorder", parts.recorder.queue_capacity());
         parts.metrics.gap_open.set(1);
+        let counts = TreeCounts::new(parts.metrics.clone());
         let mut pipeline = Self {
             parts,
             tree,
+            counts,
             observing,
             sweep,
             spill: None,
@@ -141,6 +144,8 @@ impl Pipeline {
             pending_queue,
             recorder_queue,
         };
+        pipeline.counts.follow(&mut pipeline.tree);
+        pipeline.show_tree();
         pipeline.remember_identity();
         pipeline
     }
@@ -152,15 +157,15 @@ impl Pipeline {
             self.snapshot_if_wanted().await?;
         }
         if let Some(progress) = self.progress() {
+            if let CoverageEntry::Progress { time, .. } = &progress {
+                self.parts.metrics.observed_until(*time);
+            }
             self.coverage.push(progress);
         }
         self.record().await?;
         self.wish();
-        let metrics = &self.parts.metrics;
-        metrics.znodes.set(gauge(self.tree.len()));
-        metrics.ephemerals.set(gauge(self.tree.ephemerals()));
-        metrics.data_bytes.set(i64::try_from(self.tree.data_bytes()).unwrap_or(i64::MAX));
-        metrics.unreadable_paths.set(gauge(self.observing.unreadable()));
+        self.show_tree();
+        self.parts.metrics.unreadable_paths.set(gauge(self.observing.unreadable()));
         self.pending_queue.depth.set(gauge(self.tree.pending()));
         self.recorder_queue.depth.set(gauge(self.parts.recorder.queue_len()));
         if self.scope_missing && !self.tree.is_empty() {
@@ -348,6 +353,7 @@ impl Pipeline {
                 if *reason == ScanReason::Bootstrap {
                     // A first look that was cut short leaves nothing to compare with: begin anew.
                     self.tree = Tree::new(self.parts.scope.clone(), self.parts.incarnation);
+                    self.counts.follow(&mut self.tree);
                     self.spill = None;
                 }
                 self.observing.scan_started();
@@ -366,6 +372,11 @@ impl Pipeline {
         }
         self.effects = effects;
         if let Some((last_heard, why)) = ended {
+            if self.observing.is_open() {
+                self.counts.gap_begins(last_heard);
+                self.parts.metrics.observed_until(last_heard);
+                self.parts.metrics.history.gap_begins(why);
+            }
             // Rows first: what was heard before the end belongs before it.
             self.record().await?;
             self.observing.ended(last_heard, why, &mut self.coverage);
@@ -430,7 +441,6 @@ impl Pipeline {
                     zxid = %greatest_zxid,
                     "the tree is complete: recording"
                 );
-                self.subtrees();
                 if needs_snapshot || self.snapshot_due {
                     self.want_snapshot();
                 }
@@ -450,7 +460,7 @@ impl Pipeline {
         let metrics = &self.parts.metrics;
         metrics.changes(change.kind, change.evidence).inc();
         metrics.missed.inc_by(u64::try_from(change.missed).unwrap_or(0));
-        metrics.subtree(&change.path).changes.inc();
+        self.counts.change(&change);
         if change.kind == ChangeKind::Created && change.ephemeral_owner != 0 {
             self.sightings.push(sighting(&change, change.ephemeral_owner));
         }
@@ -477,8 +487,8 @@ impl Pipeline {
 
     /// Sessions that hold ephemerals when a scan is done are alive.
     fn sighted_owners(&mut self, at: Micros) {
-        let owners: BTreeSet<i64> =
-            self.tree.iter().map(|znode| znode.stat.ephemeral_owner).filter(|owner| *owner != 0).collect();
+        let mut owners: Vec<i64> = self.tree.ephemeral_owners().collect();
+        owners.sort_unstable();
         self.sightings.extend(owners.into_iter().map(|session_id| Sighting {
             incarnation: self.parts.incarnation,
             session_id,
@@ -552,30 +562,8 @@ impl Pipeline {
         *self.parts.identity.lock().unwrap_or_else(PoisonError::into_inner) = identity;
     }
 
-    /// Counts the operator's subtrees anew.
-    pub fn subtrees(&self) {
-        let subtrees = &self.parts.subtrees;
-        if subtrees.labels().count() == 1 {
-            // Nothing is listed: everything is under `other`.
-            if let Some(other) = self.parts.metrics.subtree_at(0) {
-                other.znodes.set(gauge(self.tree.len()));
-                other.bytes.set(i64::try_from(self.tree.data_bytes()).unwrap_or(i64::MAX));
-            }
-            return;
-        }
-        let mut totals = vec![(0usize, 0i64); subtrees.labels().count()];
-        for znode in self.tree.iter() {
-            if let Some((znodes, bytes)) = totals.get_mut(subtrees.place(&znode.path)) {
-                *znodes += 1;
-                *bytes += i64::from(znode.stat.data_length);
-            }
-        }
-        for (place, (znodes, bytes)) in totals.into_iter().enumerate() {
-            if let Some(series) = self.parts.metrics.subtree_at(place) {
-                series.znodes.set(gauge(znodes));
-                series.bytes.set(bytes);
-            }
-        }
+    fn show_tree(&mut self) {
+        self.counts.show(&mut self.tree, Micros::now());
     }
 
     fn show_live(&mut self) {

@@ -1,6 +1,7 @@
 //! Counts what the recorder tells.
 
 use crate::history::layout::Table;
+use crate::history::snapshots::taken_at;
 use crate::history::{RecorderEvent, View};
 use crate::metrics::ClusterMetrics;
 use crate::zk::Micros;
@@ -34,13 +35,21 @@ pub fn count(metrics: &ClusterMetrics, event: &RecorderEvent) {
     }
 }
 
-/// The parts that a history holds now.
-pub fn count_parts(metrics: &ClusterMetrics, view: &View) {
+/// What a history holds now: parts, rows that are in none yet, the newest snapshot.
+pub fn count_held(metrics: &ClusterMetrics, view: &View) {
     for table in Table::ALL {
         let parts = view.parts(table);
-        let series = metrics.table(table.as_str());
+        let series = metrics.history.table(table.as_str());
         series.parts.set(i64::try_from(parts.len()).unwrap_or(i64::MAX));
         series.bytes.set(i64::try_from(parts.iter().map(|part| part.bytes).sum::<u64>()).unwrap_or(i64::MAX));
+        let rows: usize = view.head(table).iter().map(|head| head.batch.num_rows()).sum();
+        series.head_rows.set(i64::try_from(rows).unwrap_or(i64::MAX));
+    }
+    let taken_at = view.snapshots.last().map_or(Ok(None), |newest| taken_at(newest));
+    match taken_at {
+        Ok(at) => metrics.history.snapshot.set(at.map_or(0, |at| at.0.div_euclid(1_000_000))),
+        // Retention may have removed it this moment: the next look finds another.
+        Err(error) => tracing::debug!(%error, "when the newest snapshot was taken is not known"),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::history::replay::{At, PathFilter, ReplayOptions, replay};
 use crate::history::verify::verify;
 use crate::history::{Entry, History, Layout, RecorderHandle, Settings, View, open_read_only, schema};
 use crate::lens::{HashKey, ValuePolicy};
-use crate::metrics::{Metrics, Subtrees};
+use crate::metrics::{Metrics, Prefixes};
 use crate::source::watch::Command;
 use crate::tree::model::connection::{Connection, Listener, Wish};
 use crate::tree::model::server::Server;
@@ -61,8 +61,7 @@ impl Agent {
         let Opened { history, tree, incarnation, greatest, unreadable, .. } =
             begin(history, &scope, Incarnation::Last).expect("restored");
         let (recorder, thread) = history.record(|_| ());
-        let subtrees = Subtrees::new(&[], 0);
-        let metrics = Metrics::new(subtrees).expect("metrics").cluster(CLUSTER);
+        let metrics = Metrics::new(Prefixes::default()).expect("metrics").cluster(CLUSTER);
         let (commands_in, commands) = mpsc::channel(1_000);
         let parts = Parts {
             cluster: CLUSTER.to_owned(),
@@ -72,7 +71,6 @@ impl Agent {
             state,
             recorder: recorder.clone(),
             policy: Arc::new(ValuePolicy::new(&[], HashKey::new([7; HashKey::LEN])).expect("a policy")),
-            subtrees: Arc::new(Subtrees::new(&[], 0)),
             metrics,
             status: Status::default(),
             commands: commands_in,

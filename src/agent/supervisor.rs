@@ -16,13 +16,13 @@ use super::status::{Condition, Status};
 use super::tailing::Tailing;
 use crate::config::EnsembleConfig;
 use crate::history::disk::Disk;
-use crate::history::gaps::{covered_up_to, logged_up_to, unreadable_paths};
+use crate::history::gaps::{covered_up_to, logged_up_to, observed_until, unreadable_paths};
 use crate::history::import::ImportSettings;
 use crate::history::replay::reach;
 use crate::history::snapshots::latest_before;
 use crate::history::{Entry, History, HistoryError, Layout, RecorderEvent, Settings};
 use crate::lens::ValuePolicy;
-use crate::metrics::{ClusterMetrics, Subtrees};
+use crate::metrics::ClusterMetrics;
 use crate::source::watch::credentials::Credentials;
 use crate::source::watch::{self as source, Identity, Notice, Ports, SourceError};
 use crate::tree::Tree;
@@ -39,8 +39,8 @@ const TAILING_BYTES_MAX: usize = 64 << 20;
 pub(super) const QUEUE_ITEMS_MAX: usize = 262_144;
 /// How often the pipeline looks at the clock.
 const TICK: Duration = Duration::from_millis(50);
-/// Operator-listed subtrees are counted anew this often.
-const SUBTREES_EVERY: Duration = Duration::from_secs(30);
+/// What the history holds is counted anew this often.
+const COUNT_EVERY: Duration = Duration::from_secs(10);
 /// How long to wait before a history that could not be written is opened again.
 const REOPEN_AFTER: Duration = Duration::from_secs(2);
 /// A pipeline that ran so long before it broke is not one that breaks again and again.
@@ -58,7 +58,6 @@ pub struct Supervisor {
     pub layout: Layout,
     pub settings: Settings,
     pub policy: Arc<ValuePolicy>,
-    pub subtrees: Arc<Subtrees>,
     pub metrics: ClusterMetrics,
     pub status: Status,
     pub states: States,
@@ -97,12 +96,15 @@ impl Supervisor {
                 Err(broken) => broken,
             };
             self.metrics.recording.set(0);
-            self.metrics.gap_open.set(1);
             self.after = match &broken {
                 Broken::History(error) if error.is_disk_full() => Some(Ended::DiskFull),
                 Broken::History(_) => Some(Ended::WriteFailed),
                 _ => None,
             };
+            if self.metrics.gap_open.get() == 0 {
+                self.metrics.history.gap_begins(self.after.unwrap_or(Ended::WriteFailed));
+            }
+            self.metrics.gap_open.set(1);
             if let (Some(ended), Some(state)) = (self.after, self.states.get(&cluster))
                 && let Err(error) = state.end_open_coverage(ended)
             {
@@ -170,6 +172,9 @@ impl Supervisor {
         let opened = opened.await?;
         let Opened { history, tree, incarnation, greatest, first, unreadable } = opened;
         let first_ever = covered_up_to(&history.state().view(), incarnation)?.is_none();
+        if let Some(until) = observed_until(&history.state().view(), incarnation)? {
+            self.metrics.observed_until(until.min(Micros::now()));
+        }
         self.incarnation = Some(incarnation);
         let state = history.state();
         log_opened(&cluster, incarnation, greatest, first);
@@ -237,7 +242,6 @@ impl Supervisor {
                 state: state.clone(),
                 recorder: recorder.clone(),
                 policy: self.policy.clone(),
-                subtrees: self.subtrees.clone(),
                 metrics: self.metrics.clone(),
                 status: self.status.clone(),
                 commands,
@@ -285,7 +289,7 @@ impl Supervisor {
 
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut count = tokio::time::interval(SUBTREES_EVERY);
+        let mut count = tokio::time::interval(COUNT_EVERY);
         let mut stopping = false;
         let mut failed_snapshot = None;
         let gone = loop {
@@ -303,8 +307,7 @@ impl Supervisor {
                     pipeline.tick().await
                 }
                 _ = count.tick() => {
-                    pipeline.subtrees();
-                    recorded::count_parts(&self.metrics, &state.view());
+                    recorded::count_held(&self.metrics, &state.view());
                     Ok(())
                 }
                 Some(Request::Snapshot(done)) = self.requests.recv() => pipeline.ask_snapshot(done).await,

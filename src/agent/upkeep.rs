@@ -9,35 +9,41 @@ use super::states::States;
 use super::status::Status;
 use crate::history::days::{CompactionLimits, compact_closed_days};
 use crate::history::disk::Disk;
-use crate::history::retention::{self, RetentionSettings};
+use crate::history::retention::{self, Removed, RetentionSettings};
 use crate::history::{HistoryError, Layout, State};
+use crate::metrics::ClusterMetrics;
 use crate::zk::Micros;
 
 const EVERY: Duration = Duration::from_secs(60);
 
+/// One cluster's days, and what looking after them needs.
+pub struct Upkeep {
+    pub cluster: String,
+    pub layout: Layout,
+    pub states: States,
+    pub status: Status,
+    pub retention: RetentionSettings,
+    /// Held by whatever rewrites recorded days.
+    pub alone: Arc<Mutex<()>>,
+    pub metrics: ClusterMetrics,
+}
+
 /// Looks after one cluster's days until it is stopped.
-pub async fn look_after(
-    cluster: String,
-    layout: Layout,
-    states: States,
-    status: Status,
-    retention: RetentionSettings,
-    upkeep: Arc<Mutex<()>>,
-    mut stop: watch::Receiver<bool>,
-) {
+pub async fn look_after(upkeep: Upkeep, mut stop: watch::Receiver<bool>) {
+    let Upkeep { cluster, layout, states, status, retention, alone: upkeep, metrics } = upkeep;
     loop {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
         let (layout, upkeep) = (layout.clone(), upkeep.clone());
-        let (states, status, name) = (states.clone(), status.clone(), cluster.clone());
+        let (states, status, name, counts) = (states.clone(), status.clone(), cluster.clone(), metrics.clone());
         let done = tokio::task::spawn_blocking(move || {
             let _alone = upkeep.lock().unwrap_or_else(PoisonError::into_inner);
             // Asked once nobody can open the folder anew: only while it is being recorded is its lock ours.
             let recording = status.get(&name).is_some_and(|condition| condition.is_recording());
             match states.get(&name).filter(|_| recording) {
-                Some(state) => once(&layout, &state, retention, Micros::now()),
+                Some(state) => once(&layout, &state, retention, &counts, Micros::now()),
                 None => Ok(()),
             }
         });
@@ -49,10 +55,17 @@ pub async fn look_after(
     }
 }
 
-fn once(layout: &Layout, state: &State, retention: RetentionSettings, now: Micros) -> Result<(), HistoryError> {
+fn once(
+    layout: &Layout,
+    state: &State,
+    retention: RetentionSettings,
+    metrics: &ClusterMetrics,
+    now: Micros,
+) -> Result<(), HistoryError> {
     let disk = Disk::new();
     // Compaction says itself in the log what it did and what failed.
-    let (compacted, _failed) = compact_closed_days(&disk, layout, state, now, CompactionLimits::default());
+    let (compacted, failed) = compact_closed_days(&disk, layout, state, now, CompactionLimits::default());
+    metrics.history.compaction_failures.inc_by(failed.len() as u64);
     for day in compacted {
         tracing::info!(
             table = day.table.as_str(),
@@ -63,7 +76,24 @@ fn once(layout: &Layout, state: &State, retention: RetentionSettings, now: Micro
             "a closed day was compacted"
         );
     }
-    let plan = retention::plan(&retention::survey(&state.view())?, now, retention);
-    retention::apply(&disk, layout, state, &plan)?;
-    Ok(())
+    let removed = retain(&disk, layout, state, retention, now);
+    match &removed {
+        Ok(removed) => metrics.history.retention_removed_bytes.inc_by(removed.bytes),
+        Err(_) => metrics.history.retention_failures.inc(),
+    }
+    removed.map(|_| ())
 }
+
+fn retain(
+    disk: &Disk,
+    layout: &Layout,
+    state: &State,
+    settings: RetentionSettings,
+    now: Micros,
+) -> Result<Removed, HistoryError> {
+    let plan = retention::plan(&retention::survey(&state.view())?, now, settings);
+    retention::apply(disk, layout, state, &plan)
+}
+
+#[cfg(test)]
+mod tests;

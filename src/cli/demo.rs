@@ -208,6 +208,11 @@ fn config(
         postgres: Some(ListenAddr::At(postgres)),
         ..AgentFlags::default()
     };
+    if flags.ensemble.iter().any(|spec| spec.name == CLUSTER) {
+        // What the data centre is about has metrics of its own.
+        flags.subtree = ["/brokers", "/config", "/locks", "/services"].map(str::to_owned).to_vec();
+        flags.config_subtree = vec!["/config".to_owned()];
+    }
     credentials.put(&mut flags);
     // The agent's variables are for the agent: a demo must not attach to anything by itself.
     let all = Environment::of_process();

@@ -36,6 +36,8 @@ pub struct EnsembleConfig {
     /// The `version-2` of one of the servers, whose log is followed beside the watches; two where it keeps its log
     /// (`dataLogDir`) apart from its snapshots; empty: none.
     pub txnlog: Vec<PathBuf>,
+    /// The servers' `jute.maxbuffer`: bytes.
+    pub jute_maxbuffer: u64,
 }
 
 impl EnsembleConfig {
@@ -112,6 +114,8 @@ pub struct EnsembleTable {
     #[serde(default, deserialize_with = "text::one")]
     pub session_sample: Option<OrOff<HumanDuration>>,
     pub admin_url: Option<String>,
+    #[serde(default, deserialize_with = "text::one")]
+    pub jute_maxbuffer: Option<ByteSize>,
     #[serde(default, deserialize_with = "text::one")]
     pub source: Option<SourceSpec>,
 }

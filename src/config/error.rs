@@ -51,12 +51,12 @@ pub enum ConfigError {
     OutOfBounds { key: &'static str, value: String, bounds: &'static str },
     #[error("{given} is given without {missing}: TLS needs a certificate and its private key")]
     HalfTls { given: &'static str, missing: &'static str },
-    #[error("subtree {path:?}: {reason}")]
-    Subtree { path: String, reason: String },
+    #[error("{key} {path:?}: {reason}")]
+    Subtree { key: &'static str, path: String, reason: String },
     #[error(
-        "{count} subtrees are listed, but subtree_max is {max}: list fewer, or raise it (each costs 3 series a cluster)"
+        "{count} paths are listed by {key}, but subtree_max is {max}: list fewer, or raise it (each costs {series} a cluster)"
     )]
-    TooManySubtrees { count: usize, max: usize },
+    TooManySubtrees { key: &'static str, count: usize, max: usize, series: &'static str },
     #[error("values: {0}")]
     Values(#[from] crate::lens::GlobError),
 }

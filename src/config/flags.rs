@@ -252,15 +252,28 @@ pub struct AgentFlags {
     #[serde(deserialize_with = "one")]
     pub query_spill: Option<ByteSize>,
 
-    /// Path with metrics of its own (znodes, bytes, changes beneath it). Repeat for several.
+    /// Path with metrics of its own (znodes, bytes, ephemerals, changes, last change and flaps beneath it). Repeat for
+    /// several.
     #[arg(long, value_name = "PATH", help_heading = "Metrics and logs")]
     #[serde(deserialize_with = "many")]
     pub subtree: Vec<String>,
 
-    /// Most subtrees that may be listed; all other paths count as `other`. Default: 100.
+    /// Most paths that each of --subtree and --config-subtree may list; all others count as `other`. Default: 100.
     #[arg(long, value_name = "COUNT", help_heading = "Metrics and logs")]
     #[serde(deserialize_with = "one")]
     pub subtree_max: Option<Count>,
+
+    /// Path that holds configuration: its changes are counted in zktrail_config_changes_total, which can be alerted on.
+    /// Repeat for several.
+    #[arg(long, value_name = "PATH", help_heading = "Metrics and logs")]
+    #[serde(deserialize_with = "many")]
+    pub config_subtree: Vec<String>,
+
+    /// The servers' jute.maxbuffer, the longest request or answer; zktrail_jute_maxbuffer_bytes shows it beside the largest
+    /// znode. Default: 1048575, as the servers'.
+    #[arg(long, value_name = "[NAME=]SIZE", help_heading = "Metrics and logs")]
+    #[serde(deserialize_with = "many")]
+    pub jute_maxbuffer: Vec<Scoped<ByteSize>>,
 
     /// How much is logged: error, warn, info, debug or trace. Default: info.
     #[arg(long, value_name = "LEVEL", help_heading = "Metrics and logs")]

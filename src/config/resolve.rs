@@ -11,6 +11,8 @@ use crate::{lens, zk};
 const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
 const ACL_SWEEP: Duration = Duration::from_secs(15 * 60);
 const SESSION_SAMPLE: Duration = Duration::from_secs(60);
+/// The servers' own default.
+const JUTE_MAXBUFFER: u64 = 0xf_ffff;
 const FLUSH_AGE: Duration = Duration::from_secs(5 * 60);
 const FLUSH_BYTES: u64 = 64 << 20;
 const RETENTION_AGE: Duration = Duration::from_secs(90 * 86_400);
@@ -22,8 +24,6 @@ const POSTGRES_CONNECTIONS_MAX: usize = 10_000;
 /// More queries at once than any machine bears.
 const QUERIES_MAX: usize = 1_000;
 const SUBTREES_MAX: u64 = 100;
-/// Above this, one process's metrics are more than a scrape bears.
-const SUBTREES_MAX_MAX: u64 = 10_000;
 
 /// Puts the levels over each other, the first winning, and checks the result.
 pub(super) fn resolve(mut levels: [AgentFlags; 3], environment: &Environment) -> Result<Config, ConfigError> {
@@ -64,7 +64,9 @@ pub(super) fn resolve(mut levels: [AgentFlags; 3], environment: &Environment) ->
         let value = query.concurrent_max.to_string();
         return Err(ConfigError::OutOfBounds { key: "query_concurrent", value, bounds: "1 to 1000" });
     }
-    let (subtrees, subtrees_max) = subtrees(&levels)?;
+    let subtrees_max = subtrees_max(&levels)?;
+    let subtrees = listed("subtree", &levels, |level| &level.subtree, subtrees_max, "9 series")?;
+    let config_subtrees = listed("config_subtree", &levels, |level| &level.config_subtree, subtrees_max, "one series")?;
     let values: Vec<_> = levels.iter().flat_map(|l| &l.values).map(|rule| rule.0.clone()).collect();
     for rule in &values {
         lens::PathGlob::new(&rule.path)?;
@@ -87,6 +89,7 @@ pub(super) fn resolve(mut levels: [AgentFlags; 3], environment: &Environment) ->
         values,
         subtrees,
         subtrees_max,
+        config_subtrees,
     })
 }
 
@@ -119,6 +122,7 @@ fn spread_tables(levels: &mut [AgentFlags; 3]) {
             put(&mut level.acl_sweep, name, &own.acl_sweep);
             put(&mut level.session_sample, name, &own.session_sample);
             put(&mut level.admin_url, name, &own.admin_url);
+            put(&mut level.jute_maxbuffer, name, &own.jute_maxbuffer);
             if let Some(source) = &own.source {
                 level.source.push(SourceSpec { ensemble: Some(spec.name.clone()), ..source.clone() });
             }
@@ -194,6 +198,11 @@ fn ensemble(
         level.source.iter().rev().find(|source| source.ensemble.as_deref() == of).map(|source| source.txnlog.clone())
     };
     let txnlog = levels.iter().find_map(|level| source(level, Some(name)).or_else(|| source(level, None)));
+    let jute_maxbuffer = pick(levels, name, |l| &l.jute_maxbuffer).map_or(JUTE_MAXBUFFER, |v| v.0);
+    if !(1024..=i32::MAX as u64).contains(&jute_maxbuffer) {
+        let value = super::ByteSize(jute_maxbuffer).to_string();
+        return Err(ConfigError::OutOfBounds { key: "jute_maxbuffer", value, bounds: "1KiB to 2147483647" });
+    }
     Ok(EnsembleConfig {
         name: name.to_owned(),
         servers: spec.servers.clone(),
@@ -218,6 +227,7 @@ fn ensemble(
         session_sample,
         admin_urls,
         txnlog: txnlog.unwrap_or_default(),
+        jute_maxbuffer,
     })
 }
 
@@ -227,7 +237,7 @@ fn check_names(levels: &[AgentFlags; 3], specs: &[EnsembleSpec]) -> Result<(), C
         list.iter().filter_map(|scoped| scoped.name.as_deref()).collect()
     }
     for level in levels {
-        let all: [(&'static str, Vec<&str>); 21] = [
+        let all: [(&'static str, Vec<&str>); 22] = [
             ("session_timeout", names(&level.session_timeout)),
             ("auth_file", names(&level.auth_file)),
             ("auth_env", names(&level.auth_env)),
@@ -248,6 +258,7 @@ fn check_names(levels: &[AgentFlags; 3], specs: &[EnsembleSpec]) -> Result<(), C
             ("acl_sweep", names(&level.acl_sweep)),
             ("session_sample", names(&level.session_sample)),
             ("admin_url", names(&level.admin_url)),
+            ("jute_maxbuffer", names(&level.jute_maxbuffer)),
             ("source", level.source.iter().filter_map(|source| source.ensemble.as_deref()).collect()),
         ];
         for (key, names) in all {
@@ -330,24 +341,35 @@ fn access(levels: &[AgentFlags; 3]) -> Result<AccessConfig, ConfigError> {
     })
 }
 
-fn subtrees(levels: &[AgentFlags; 3]) -> Result<(Vec<String>, usize), ConfigError> {
+fn subtrees_max(levels: &[AgentFlags; 3]) -> Result<usize, ConfigError> {
     let max = levels.iter().find_map(|l| l.subtree_max).map_or(SUBTREES_MAX, |v| v.0);
-    if max > SUBTREES_MAX_MAX {
-        return Err(ConfigError::OutOfBounds { key: "subtree_max", value: max.to_string(), bounds: "1 to 10000" });
+    match usize::try_from(max) {
+        Ok(max) if max <= zk::Subtrees::PREFIXES_MAX => Ok(max),
+        _ => Err(ConfigError::OutOfBounds { key: "subtree_max", value: max.to_string(), bounds: "1 to 10000" }),
     }
-    let max = usize::try_from(max).unwrap_or(usize::MAX);
-    let list = levels.iter().map(|level| &level.subtree).find(|list| !list.is_empty());
-    let mut subtrees: Vec<String> = Vec::new();
-    for path in list.into_iter().flatten() {
-        zk::validate(path).map_err(|error| ConfigError::Subtree { path: path.clone(), reason: error.to_string() })?;
-        if !subtrees.contains(path) {
-            subtrees.push(path.clone());
+}
+
+/// The distinct paths that a key lists, in the highest level that lists any.
+fn listed(
+    key: &'static str,
+    levels: &[AgentFlags; 3],
+    list: impl Fn(&AgentFlags) -> &Vec<String>,
+    max: usize,
+    series: &'static str,
+) -> Result<Vec<String>, ConfigError> {
+    let paths = levels.iter().map(list).find(|paths| !paths.is_empty());
+    let mut listed: Vec<String> = Vec::new();
+    for path in paths.into_iter().flatten() {
+        let wrong = |error: zk::PathError| ConfigError::Subtree { key, path: path.clone(), reason: error.to_string() };
+        zk::validate(path).map_err(wrong)?;
+        if !listed.contains(path) {
+            listed.push(path.clone());
         }
     }
-    if subtrees.len() > max {
-        return Err(ConfigError::TooManySubtrees { count: subtrees.len(), max });
+    if listed.len() > max {
+        return Err(ConfigError::TooManySubtrees { key, count: listed.len(), max, series });
     }
-    Ok((subtrees, max))
+    Ok(listed)
 }
 
 fn within(

@@ -46,6 +46,7 @@ fn defaults() {
     assert_eq!(config.retention.free_space_floor, 0.05);
     assert_eq!(config.query, QueryLimits::default());
     assert_eq!((config.subtrees.len(), config.subtrees_max, config.values.len()), (0, 100, 0));
+    assert_eq!(config.config_subtrees.len(), 0);
     let [ensemble] = config.ensembles.as_slice() else { panic!("one ensemble") };
     assert_eq!(
         (ensemble.name.as_str(), ensemble.connect_string().as_str(), ensemble.scope.as_str()),
@@ -55,6 +56,7 @@ fn defaults() {
     assert_eq!(ensemble.budget, Budget::default());
     assert_eq!(ensemble.acl_sweep, Some(Duration::from_secs(900)));
     assert_eq!((ensemble.session_sample, ensemble.admin_urls.len()), (Some(Duration::from_secs(60)), 0));
+    assert_eq!(ensemble.jute_maxbuffer, 1_048_575);
     assert!(ensemble.auth.is_empty() && !ensemble.new_incarnation);
 }
 
@@ -103,7 +105,7 @@ fn every_flag_is_a_key_and_a_variable() {
             "log_format" => "json",
             "free_space_floor" => "7%",
             "values" => "/x/**=none",
-            "subtree" => "/x",
+            "subtree" | "config_subtree" => "/x",
             "new_incarnation" => "prod",
             "auth_env" | "sasl_password_env" => "AUTH",
             "zk_ca" | "zk_cert" | "zk_key" | "sasl_password_file" | "auth_file" | "tls_cert" | "tls_key"
@@ -219,6 +221,10 @@ fn bad_values_say_what_to_write() {
     assert!(error("", &[], &["--ensemble", "a=h", "--values", "x=none"]).contains("start it with"));
     let many = ["--ensemble", "a=h", "--subtree-max", "1", "--subtree", "/a", "--subtree", "/b"];
     assert!(error("", &[], &many).contains("subtree_max is 1"));
+    let config = many.map(|flag| if flag == "--subtree" { "--config-subtree" } else { flag });
+    assert!(error("", &[], &config).contains("listed by config_subtree, but subtree_max is 1"));
+    assert!(error("", &[], &["--ensemble", "a=h", "--config-subtree", "x"]).contains("config_subtree \"x\""));
+    assert!(error("", &[], &["--ensemble", "a=h", "--jute-maxbuffer", "b=4MiB"]).contains("\"b\""));
     assert!(
         Config::load(Some(Path::new("/nowhere/x.toml")), flags(&[]), &Environment::default())
             .expect_err("refused")

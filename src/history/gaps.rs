@@ -89,6 +89,13 @@ pub fn covered_up_to(view: &View, incarnation: i32) -> Result<Option<Zxid>, Hist
     Ok(of_it.map(|interval| Zxid(interval.to_zxid)).max())
 }
 
+/// Until when an incarnation's znodes were observed; `None` where nothing was.
+pub fn observed_until(view: &View, incarnation: i32) -> Result<Option<Micros>, HistoryError> {
+    let intervals = intervals(view)?;
+    let of_it = intervals.iter().filter(|interval| interval.is_data() && interval.incarnation == incarnation);
+    Ok(of_it.map(|interval| Micros(interval.to_time)).max())
+}
+
 /// The greatest zxid up to which logs were worked in, of all znodes of a scope; `None` where none was.
 pub fn logged_up_to(view: &View, incarnation: i32, scope: &str) -> Result<Option<Zxid>, HistoryError> {
     let intervals = intervals(view)?;

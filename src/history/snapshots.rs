@@ -31,6 +31,7 @@ use super::days::int64_range;
 use super::error::HistoryError;
 use super::part::Part;
 use super::view::View;
+use crate::zk::Micros;
 
 /// The newest snapshot of an incarnation that was taken at or before a seq. Not one that an import placed.
 pub fn latest_before(view: &View, incarnation: i32, seq: i64) -> Result<Option<Arc<Part>>, HistoryError> {
@@ -81,6 +82,11 @@ fn last_placed(view: &View, incarnation: i32) -> Result<Option<Arc<Part>>, Histo
         }
     }
     Ok(last.map(|(_, part)| part))
+}
+
+/// When a snapshot was taken, from its footer; `None` where it is empty.
+pub fn taken_at(part: &Part) -> Result<Option<Micros>, HistoryError> {
+    Ok(int64_range(part, "taken_at")?.map(|(taken_at, _)| Micros(taken_at)))
 }
 
 /// The incarnation that a snapshot is of, from its footer.

@@ -6,8 +6,10 @@ use prometheus::{
     Registry,
 };
 
-use super::{Subtrees, counters, gauges, histograms, int_counters, int_gauges, names};
-use crate::zk::{ChangeKind, EventKind, Evidence, ScanReason};
+use super::history::{self, HistoryMetrics};
+use super::tree::{self, Prefixes, TreeMetrics};
+use super::{counters, gauges, histograms, int_counters, int_gauges, names};
+use crate::zk::{ChangeKind, EventKind, Evidence, Micros, ScanReason};
 
 macro_rules! labels {
     ($(#[$meta:meta])* $type:ident { $($variant:ident => $name:literal),+ $(,)? }) => {
@@ -89,17 +91,14 @@ pub(super) struct Families {
     recorded_last_zxid: IntGaugeVec,
     capture_lag_seconds: GaugeVec,
     record_seconds: HistogramVec,
+    observed: GaugeVec,
     gap_open: IntGaugeVec,
     gap_seconds: CounterVec,
     rescans: IntCounterVec,
     rescan_seconds: HistogramVec,
     overruns: IntCounterVec,
-    znodes: IntGaugeVec,
-    ephemerals: IntGaugeVec,
-    data_bytes: IntGaugeVec,
-    subtree_znodes: IntGaugeVec,
-    subtree_bytes: IntGaugeVec,
-    subtree_changes: IntCounterVec,
+    tree: tree::Families,
+    history: history::Families,
     reads: IntCounterVec,
     read_budget_znodes: IntGaugeVec,
     read_budget_bytes: IntGaugeVec,
@@ -114,8 +113,6 @@ pub(super) struct Families {
     wal_fsync_seconds: HistogramVec,
     flushes: IntCounterVec,
     flush_seconds: HistogramVec,
-    parts: IntGaugeVec,
-    part_bytes: IntGaugeVec,
 }
 
 impl Families {
@@ -133,17 +130,14 @@ impl Families {
             recorded_last_zxid: int_gauges(registry, &names::RECORDED_LAST_ZXID)?,
             capture_lag_seconds: gauges(registry, &names::CAPTURE_LAG_SECONDS)?,
             record_seconds: histograms(registry, &names::RECORD_SECONDS)?,
+            observed: gauges(registry, &names::OBSERVED)?,
             gap_open: int_gauges(registry, &names::GAP_OPEN)?,
             gap_seconds: counters(registry, &names::GAP_SECONDS)?,
             rescans: int_counters(registry, &names::RESCANS)?,
             rescan_seconds: histograms(registry, &names::RESCAN_SECONDS)?,
             overruns: int_counters(registry, &names::OVERRUNS)?,
-            znodes: int_gauges(registry, &names::ZNODES)?,
-            ephemerals: int_gauges(registry, &names::EPHEMERALS)?,
-            data_bytes: int_gauges(registry, &names::DATA_BYTES)?,
-            subtree_znodes: int_gauges(registry, &names::SUBTREE_ZNODES)?,
-            subtree_bytes: int_gauges(registry, &names::SUBTREE_BYTES)?,
-            subtree_changes: int_counters(registry, &names::SUBTREE_CHANGES)?,
+            tree: tree::Families::new(registry)?,
+            history: history::Families::new(registry)?,
             reads: int_counters(registry, &names::READS)?,
             read_budget_znodes: int_gauges(registry, &names::READ_BUDGET_ZNODES)?,
             read_budget_bytes: int_gauges(registry, &names::READ_BUDGET_BYTES)?,
@@ -158,8 +152,6 @@ impl Families {
             wal_fsync_seconds: histograms(registry, &names::WAL_FSYNC_SECONDS)?,
             flushes: int_counters(registry, &names::FLUSHES)?,
             flush_seconds: histograms(registry, &names::FLUSH_SECONDS)?,
-            parts: int_gauges(registry, &names::PARTS)?,
-            part_bytes: int_gauges(registry, &names::PART_BYTES)?,
         })
     }
 }
@@ -180,7 +172,8 @@ impl Deref for ClusterMetrics {
 #[derive(Debug)]
 pub struct ClusterSeries {
     name: String,
-    subtrees: Arc<Subtrees>,
+    pub tree: TreeMetrics,
+    pub history: HistoryMetrics,
     session_state: Vec<IntGauge>,
     source_mode: Vec<IntGauge>,
     notifications: Vec<IntCounter>,
@@ -188,11 +181,8 @@ pub struct ClusterSeries {
     rescans: Vec<IntCounter>,
     reads: Vec<Vec<IntCounter>>,
     connection_samples: Vec<IntCounter>,
-    subtree_metrics: Vec<SubtreeMetrics>,
     queue_depth: IntGaugeVec,
     queue_capacity: IntGaugeVec,
-    parts: IntGaugeVec,
-    part_bytes: IntGaugeVec,
     read_budget_znodes: IntGauge,
     read_budget_bytes: IntGauge,
     pub leader_seen: IntGauge,
@@ -203,13 +193,11 @@ pub struct ClusterSeries {
     pub recorded_last_zxid: IntGauge,
     pub capture_lag_seconds: Gauge,
     pub record_seconds: Histogram,
+    observed: Gauge,
     pub gap_open: IntGauge,
     pub gap_seconds: Counter,
     pub rescan_seconds: Histogram,
     pub overruns: IntCounter,
-    pub znodes: IntGauge,
-    pub ephemerals: IntGauge,
-    pub data_bytes: IntGauge,
     pub read_budget_wait_seconds: Counter,
     pub sessions_connected: IntGauge,
     pub txnlog_complete: IntGauge,
@@ -220,14 +208,6 @@ pub struct ClusterSeries {
     pub flush_seconds: Histogram,
 }
 
-/// The series of one listed prefix.
-#[derive(Clone, Debug)]
-pub struct SubtreeMetrics {
-    pub znodes: IntGauge,
-    pub bytes: IntGauge,
-    pub changes: IntCounter,
-}
-
 /// The series of one bounded queue.
 #[derive(Clone, Debug)]
 pub struct QueueMetrics {
@@ -235,15 +215,8 @@ pub struct QueueMetrics {
     pub capacity: IntGauge,
 }
 
-/// The series of one table's parts.
-#[derive(Clone, Debug)]
-pub struct TableMetrics {
-    pub parts: IntGauge,
-    pub bytes: IntGauge,
-}
-
 impl ClusterMetrics {
-    pub(super) fn new(families: &Families, cluster: &str, subtrees: Arc<Subtrees>) -> Self {
+    pub(super) fn new(families: &Families, cluster: &str, prefixes: Prefixes) -> Self {
         let one = [cluster];
         let series = ClusterSeries {
             session_state: each(SessionState::ALL, |s| {
@@ -262,18 +235,8 @@ impl ClusterMetrics {
             connection_samples: each(SampleOutcome::ALL, |outcome| {
                 families.connection_samples.with_label_values(&[cluster, outcome.as_str()])
             }),
-            subtree_metrics: subtrees
-                .labels()
-                .map(|prefix| SubtreeMetrics {
-                    znodes: families.subtree_znodes.with_label_values(&[cluster, prefix]),
-                    bytes: families.subtree_bytes.with_label_values(&[cluster, prefix]),
-                    changes: families.subtree_changes.with_label_values(&[cluster, prefix]),
-                })
-                .collect(),
             queue_depth: families.queue_depth.clone(),
             queue_capacity: families.queue_capacity.clone(),
-            parts: families.parts.clone(),
-            part_bytes: families.part_bytes.clone(),
             read_budget_znodes: families.read_budget_znodes.with_label_values(&one),
             read_budget_bytes: families.read_budget_bytes.with_label_values(&one),
             leader_seen: families.leader_seen.with_label_values(&one),
@@ -284,13 +247,11 @@ impl ClusterMetrics {
             recorded_last_zxid: families.recorded_last_zxid.with_label_values(&one),
             capture_lag_seconds: families.capture_lag_seconds.with_label_values(&one),
             record_seconds: families.record_seconds.with_label_values(&one),
+            observed: families.observed.with_label_values(&one),
             gap_open: families.gap_open.with_label_values(&one),
             gap_seconds: families.gap_seconds.with_label_values(&one),
             rescan_seconds: families.rescan_seconds.with_label_values(&one),
             overruns: families.overruns.with_label_values(&one),
-            znodes: families.znodes.with_label_values(&one),
-            ephemerals: families.ephemerals.with_label_values(&one),
-            data_bytes: families.data_bytes.with_label_values(&one),
             read_budget_wait_seconds: families.read_budget_wait_seconds.with_label_values(&one),
             sessions_connected: families.sessions_connected.with_label_values(&one),
             txnlog_complete: families.txnlog_complete.with_label_values(&one),
@@ -300,7 +261,8 @@ impl ClusterMetrics {
             flushes: families.flushes.with_label_values(&one),
             flush_seconds: families.flush_seconds.with_label_values(&one),
             name: cluster.to_owned(),
-            subtrees,
+            tree: TreeMetrics::new(&families.tree, cluster, prefixes),
+            history: HistoryMetrics::new(&families.history, cluster),
         };
         Self(Arc::new(series))
     }
@@ -364,14 +326,9 @@ impl ClusterSeries {
         self.read_budget_bytes.set(shown(bytes_per_second));
     }
 
-    /// The series of the listed prefix that holds this path, or of `other`.
-    pub fn subtree(&self, path: &str) -> &SubtreeMetrics {
-        &self.subtree_metrics[self.subtrees.place(path)]
-    }
-
-    /// The series at a place among [`Subtrees::labels`].
-    pub fn subtree_at(&self, place: usize) -> Option<&SubtreeMetrics> {
-        self.subtree_metrics.get(place)
+    /// Until when the ensemble is known to have been observed. Never goes back.
+    pub fn observed_until(&self, time: Micros) {
+        self.observed.set(self.observed.get().max(time.0 as f64 / 1e6));
     }
 
     /// The series of one bounded queue: take them once, where the queue is made.
@@ -383,12 +340,6 @@ impl ClusterSeries {
         };
         metrics.capacity.set(i64::try_from(capacity).unwrap_or(i64::MAX));
         metrics
-    }
-
-    /// The series of one table's parts.
-    pub fn table(&self, table: &'static str) -> TableMetrics {
-        let labels = [self.name.as_str(), table];
-        TableMetrics { parts: self.parts.with_label_values(&labels), bytes: self.part_bytes.with_label_values(&labels) }
     }
 }
 

@@ -60,8 +60,12 @@ metrics! {
     RECORD_SECONDS "record_seconds" ["cluster"] buckets FAST
         "From hearing of a change to its durable record, by the agent's clock."
 
+    OBSERVED "observed_timestamp_seconds" ["cluster"]
+        "Until when the ensemble is known to have been observed; stands still in a gap, 0 where it never was."
     GAP_OPEN "gap_open" ["cluster"]
         "1 while the ensemble is not observed."
+    GAPS "gaps_total" ["cluster", "reason"]
+        "Gaps in what was observed that began while the agent was running, by why."
     GAP_SECONDS "gap_seconds_total" ["cluster"]
         "Seconds during which the ensemble was not observed."
     RESCANS "rescans_total" ["cluster", "reason"]
@@ -77,12 +81,29 @@ metrics! {
         "Ephemeral znodes in the tree as it is known."
     DATA_BYTES "data_bytes" ["cluster"]
         "Bytes of all values in the tree as it is known."
+    EPHEMERAL_SESSIONS "ephemeral_sessions" ["cluster"]
+        "Sessions that hold an ephemeral znode of the tree as it is known."
+    LARGEST_ZNODE_BYTES "largest_znode_bytes" ["cluster"]
+        "Length of the longest value in the tree as it is known."
+    LARGEST_CHILDREN_BYTES "largest_children_bytes" ["cluster"]
+        "Length of the longest answer to getChildren that the tree would give now: 4 bytes, and 4 and its name for each child."
+    JUTE_MAXBUFFER_BYTES "jute_maxbuffer_bytes" ["cluster"]
+        "The jute.maxbuffer of the ensemble, as the agent was told (jute_maxbuffer): longer requests and answers fail."
+
     SUBTREE_ZNODES "subtree_znodes" ["cluster", "prefix"]
-        "Znodes beneath a listed prefix, itself included; all that no listed prefix holds is under `other`."
+        "Znodes beneath a listed prefix, itself included, less what a longer listed one holds; the rest is under `other`."
     SUBTREE_BYTES "subtree_bytes" ["cluster", "prefix"]
         "Bytes of the values beneath a listed prefix, itself included."
-    SUBTREE_CHANGES "subtree_changes_total" ["cluster", "prefix"]
-        "Changes recorded beneath a listed prefix, itself included."
+    SUBTREE_EPHEMERALS "subtree_ephemerals" ["cluster", "prefix"]
+        "Ephemeral znodes beneath a listed prefix."
+    SUBTREE_CHANGES "subtree_changes_total" ["cluster", "prefix", "kind"]
+        "Changes recorded beneath a listed prefix, itself included, by what happened."
+    SUBTREE_LAST_CHANGE "subtree_last_change_timestamp_seconds" ["cluster", "prefix"]
+        "The latest time at which anything beneath a listed prefix is known to have been committed; 0 where nothing is known."
+    SUBTREE_FLAPS "subtree_flaps_total" ["cluster", "prefix"]
+        "Ephemerals created beneath a listed prefix where one of the same path was deleted within the last 10 minutes."
+    CONFIG_CHANGES "config_changes_total" ["cluster", "prefix"]
+        "Changes recorded beneath a prefix listed as configuration (config_subtree); what is known to be ephemeral is left out."
 
     READS "reads_total" ["cluster", "kind", "outcome"]
         "Read requests to the ensemble, by kind and by how they ended. A multi-read counts once."
@@ -116,10 +137,18 @@ metrics! {
         "Flushes of recorded changes to Parquet parts."
     FLUSH_SECONDS "flush_seconds" ["cluster"] buckets MEDIUM
         "How long flushes took."
+    HEAD_ROWS "head_rows" ["cluster", "table"]
+        "Rows that are recorded and not yet in Parquet parts; they are held in memory."
     PARTS "parts" ["cluster", "table"]
         "Parquet parts on disk."
     PART_BYTES "part_bytes" ["cluster", "table"]
         "Bytes of Parquet parts on disk."
+    SNAPSHOT "snapshot_timestamp_seconds" ["cluster"]
+        "When the newest snapshot on disk was taken; 0 where there is none."
+    RETENTION_REMOVED_BYTES "retention_removed_bytes_total" ["cluster"]
+        "Bytes of recorded history that retention removed, about."
+    UPKEEP_FAILURES "upkeep_failures_total" ["cluster", "what"]
+        "Compactions of a day, or runs of retention, that failed; they are tried again."
 
     DISK_FREE_BYTES "disk_free_bytes" []
         "Free bytes on the disk that holds the history."

@@ -1,10 +1,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::zk::{ChangeKind, EventKind, Evidence, ScanReason};
+use crate::zk::{ChangeKind, Ended, EventKind, Evidence, Micros, ScanReason};
 
 fn metrics() -> Metrics {
-    Metrics::new(Subtrees::new(&["/brokers".to_owned(), "/a \"b\"\\c".to_owned()], 10)).expect("names are unique")
+    let listed = |prefixes: &[&str]| {
+        let prefixes: Vec<String> = prefixes.iter().map(|prefix| (*prefix).to_owned()).collect();
+        Arc::new(Subtrees::new(&prefixes, 10))
+    };
+    let prefixes = Prefixes { subtrees: listed(&["/brokers", "/a \"b\"\\c"]), config: listed(&["/config"]) };
+    Metrics::new(prefixes).expect("names are unique")
 }
 
 #[test]
@@ -18,6 +23,11 @@ fn names_keep_the_conventions() {
         for wrong in ["milli", "micro", "_ms", "_kb", "_mb", "minutes", "percent", "_count", "_sum", "_bucket"] {
             assert!(!name.contains(wrong), "{name} has no base unit");
         }
+        for unit in ["bytes", "seconds"] {
+            let ends = ["", "_total", "_per_second"].map(|end| format!("_{unit}{end}"));
+            let has = name.contains(unit);
+            assert!(!has || ends.iter().any(|end| name.ends_with(end)), "{name}: the unit comes last");
+        }
         assert!(def.help.len() > 15 && def.help.ends_with('.'), "{name}: {}", def.help);
         for label in def.labels {
             let known = [
@@ -26,7 +36,13 @@ fn names_keep_the_conventions() {
             ];
             assert!(known.contains(label), "{name} has the label {label}");
         }
-        assert_eq!(def.labels.contains(&"prefix"), name.starts_with("zktrail_subtree_"), "{name}");
+        // Paths are labels only where the operator lists them, and always of one ensemble.
+        let is_listed = name.starts_with("zktrail_subtree_") || name == "zktrail_config_changes_total";
+        assert_eq!(def.labels.contains(&"prefix"), is_listed, "{name}");
+        assert!(!is_listed || def.labels.starts_with(&["cluster", "prefix"]), "{name}");
+        if name.contains("timestamp") || name.contains("expiry") {
+            assert!(name.ends_with("_timestamp_seconds"), "{name}");
+        }
         assert!(def.buckets.is_sorted() && (def.buckets.is_empty() || name.ends_with("_seconds")), "{name}");
     }
 }
@@ -45,10 +61,19 @@ fn everything_renders_and_parses() {
     prod.rescans(ScanReason::NewSession).inc();
     prod.reads(ReadKind::MultiRead, ReadResult::Ok).inc();
     prod.read_budget(Some(20_000), None);
-    prod.subtree("/brokers/ids/1").znodes.add(5);
-    prod.subtree("/elsewhere").changes.inc();
+    let subtree = |path| prod.tree.subtree_at(prod.tree.subtrees().place(path)).expect("a place");
+    subtree("/brokers/ids/1").znodes.add(5);
+    subtree("/elsewhere").changes(ChangeKind::AclChanged).inc();
+    subtree("/elsewhere").changed_at(Micros(1_500_000));
+    subtree("/elsewhere").changed_at(Micros(1_000_000));
+    prod.tree.config_changes("/config/a").expect("listed").inc();
+    assert!(prod.tree.config_changes("/configuration").is_none());
+    prod.observed_until(Micros(3_000_000));
+    prod.observed_until(Micros(2_000_000));
     prod.queue("stream", 100).depth.set(7);
-    prod.table("changes").bytes.set(10);
+    prod.history.table("changes").bytes.set(10);
+    prod.history.gap_begins(Ended::SessionExpired);
+    prod.history.gap_begins(Ended::Unreadable);
     prod.wal_fsync_seconds.observe(0.002);
     prod.gap_seconds.inc_by(1.5);
     metrics.disk(10, 5);
@@ -73,7 +98,12 @@ fn everything_renders_and_parses() {
     assert_eq!(sample(r#"zktrail_reads_total{cluster="prod",kind="multi_read",outcome="ok"}"#), 1.0);
     assert_eq!(sample(r#"zktrail_read_budget_bytes_per_second{cluster="prod"}"#), 0.0);
     assert_eq!(sample(r#"zktrail_subtree_znodes{cluster="prod",prefix="/brokers"}"#), 5.0);
-    assert_eq!(sample(r#"zktrail_subtree_changes_total{cluster="prod",prefix="other"}"#), 1.0);
+    assert_eq!(sample(r#"zktrail_subtree_changes_total{cluster="prod",kind="acl_changed",prefix="other"}"#), 1.0);
+    assert_eq!(sample(r#"zktrail_subtree_changes_total{cluster="prod",kind="created",prefix="other"}"#), 0.0);
+    assert_eq!(sample(r#"zktrail_subtree_last_change_timestamp_seconds{cluster="prod",prefix="other"}"#), 1.5);
+    assert_eq!(sample(r#"zktrail_config_changes_total{cluster="prod",prefix="/config"}"#), 1.0);
+    assert_eq!(sample(r#"zktrail_observed_timestamp_seconds{cluster="prod"}"#), 3.0);
+    assert_eq!(sample(r#"zktrail_gaps_total{cluster="prod",reason="session_expired"}"#), 1.0);
     assert_eq!(sample(r#"zktrail_queue_capacity{cluster="prod",queue="stream"}"#), 100.0);
     assert_eq!(sample(r#"zktrail_queries_total{outcome="limited"}"#), 1.0);
     assert_eq!(sample(r#"zktrail_queries_total{outcome="cancelled"}"#), 1.0);

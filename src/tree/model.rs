@@ -4,6 +4,7 @@ mod check;
 pub(crate) mod connection;
 mod run;
 pub(crate) mod server;
+mod totals;
 
 use proptest::prelude::*;
 

@@ -1,13 +1,15 @@
 //! The znodes in memory: an arena of nodes that know their parent and their children, sorted by name.
 //!
-//! A node costs its fixed part (about 140 bytes), its name's allocation and four bytes in its parent's list.
+//! A node costs its fixed part (144 bytes), its name's allocation and four bytes in its parent's list.
 //! Values are never held. A node that does not [`exists`](Node::exists) is only a step on the way to something heard
 //! of (an event below an ancestor not yet read); it is no znode and never leaves this module's callers.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
-use crate::zk::{NodeType, Stat, ZkPath, Zxid};
+use super::totals::Totals;
+use crate::zk::{NodeType, Stat, Subtrees, ZkPath, Zxid};
 
 pub(super) type Id = u32;
 
@@ -60,12 +62,19 @@ pub(super) struct Node {
     pub acl: u32,
     /// The epoch of the stream in which its existence was last confirmed.
     pub epoch: u32,
+    /// Of the names of its children that exist, as jute writes them.
+    pub children_bytes: u32,
+    /// Its place among the listed prefixes.
+    pub subtree: u16,
     pub bits: u16,
     pub node_type: Option<NodeType>,
 }
 
+/// As the module says: each more is a megabyte for every 131,072 znodes.
+const _: () = assert!(size_of::<Node>() == 144);
+
 impl Node {
-    fn new(name: &str, parent: Id) -> Self {
+    fn new(name: &str, parent: Id, subtree: u16) -> Self {
         Self {
             name: name.into(),
             children: Vec::new(),
@@ -74,6 +83,8 @@ impl Node {
             parent,
             acl: 0,
             epoch: 0,
+            children_bytes: 0,
+            subtree,
             bits: 0,
             node_type: None,
         }
@@ -120,6 +131,8 @@ pub(super) struct Nodes {
     len: usize,
     ephemerals: usize,
     data_bytes: u64,
+    subtrees: Arc<Subtrees>,
+    pub(super) totals: Totals,
 }
 
 impl Nodes {
@@ -133,8 +146,11 @@ impl Nodes {
             len: 0,
             ephemerals: 0,
             data_bytes: 0,
+            subtrees: Arc::default(),
+            totals: Totals::default(),
         };
-        nodes.allocate(Node::new("", ROOT));
+        nodes.totals.list_subtrees(1);
+        nodes.allocate(Node::new("", ROOT, 0));
         nodes
     }
 
@@ -149,6 +165,10 @@ impl Nodes {
 
     pub(super) fn data_bytes(&self) -> u64 {
         self.data_bytes
+    }
+
+    pub(super) fn subtrees(&self) -> &Arc<Subtrees> {
+        &self.subtrees
     }
 
     // Ids come only from this arena and are dropped with their node, so the index is always within.
@@ -172,16 +192,23 @@ impl Nodes {
 
     /// The node of a path, made with the steps that lead to it where missing; `None` outside the scope.
     pub(super) fn find_or_make(&mut self, path: &str) -> Option<Id> {
-        let from = path.len() - self.relative(path)?.len();
+        let mut end = path.len() - self.relative(path)?.len();
         let mut at = ROOT;
-        for name in names(&path[from..]) {
-            at = match self.indexed(at, name) {
-                Some(id) => id,
-                None => match self.position(at, name) {
-                    Ok(place) => self.get(at).children[place],
-                    Err(place) => self.add_child(at, place, name),
-                },
-            };
+        for name in path[end..].split('/') {
+            end += name.len();
+            if !name.is_empty() {
+                at = match self.indexed(at, name) {
+                    Some(id) => id,
+                    None => match self.position(at, name) {
+                        Ok(place) => self.get(at).children[place],
+                        Err(place) => {
+                            let listed = self.subtrees.listed(&path[..end]);
+                            self.add_child(at, place, name, listed)
+                        }
+                    },
+                };
+            }
+            end += 1;
         }
         Some(at)
     }
@@ -218,12 +245,17 @@ impl Nodes {
         let node = self.get_mut(id);
         node.set(bit::EXISTS);
         node.epoch = epoch;
+        let subtree = node.subtree;
+        self.totals.begins(subtree);
+        self.list(id, true);
     }
 
     /// Ends a node's life: what was known of it is forgotten, its place, children and pending events stay.
     pub(super) fn end(&mut self, id: Id) {
         if self.get(id).exists() {
             self.len -= 1;
+            self.totals.ends(self.get(id).subtree);
+            self.list(id, false);
         }
         self.set_stat(id, Stat::default());
         let node = self.get_mut(id);
@@ -235,10 +267,34 @@ impl Nodes {
 
     /// Replaces a node's Stat and keeps the totals.
     pub(super) fn set_stat(&mut self, id: Id, stat: Stat) {
-        let old = std::mem::replace(&mut self.get_mut(id).stat, stat);
+        let node = self.get_mut(id);
+        let old = std::mem::replace(&mut node.stat, stat);
+        let subtree = node.subtree;
+        self.totals.stat(subtree, &old, &stat);
         self.ephemerals =
             self.ephemerals + usize::from(stat.ephemeral_owner != 0) - usize::from(old.ephemeral_owner != 0);
         self.data_bytes = self.data_bytes + stat.data_length.max(0) as u64 - old.data_length.max(0) as u64;
+    }
+
+    /// A znode is, or is not any more, in the list of its parent's children.
+    fn list(&mut self, id: Id, is_listed: bool) {
+        let Some(parent) = self.parent(id) else { return };
+        let (bytes, name_bytes) = (self.get(parent).children_bytes, self.get(id).name.len());
+        self.get_mut(parent).children_bytes = self.totals.listed(bytes, name_bytes, is_listed);
+    }
+
+    /// Counts beneath these prefixes from now on; every node has to be [counted in](Self::count_in) then.
+    pub(super) fn list_subtrees(&mut self, subtrees: Arc<Subtrees>) {
+        self.totals.list_subtrees(subtrees.other() + 1);
+        self.subtrees = subtrees;
+    }
+
+    /// Gives a node its place among the prefixes.
+    pub(super) fn count_in(&mut self, id: Id, subtree: u16) {
+        let node = self.get_mut(id);
+        node.subtree = subtree;
+        let (exists, stat) = (node.exists(), node.stat);
+        self.totals.add(subtree, exists, &stat);
     }
 
     /// Removes a node that is neither a znode nor a step to one, and then its parents as far as the same holds for them.
@@ -260,7 +316,7 @@ impl Nodes {
                     self.index.remove(&hash);
                 }
             }
-            *self.get_mut(id) = Node::new("", ROOT);
+            *self.get_mut(id) = Node::new("", ROOT, 0);
             self.free.push(id);
             forget(id);
             id = parent;
@@ -273,8 +329,9 @@ impl Nodes {
             .filter(|id| *id == ROOT || !self.get(*id).name.is_empty())
     }
 
-    fn add_child(&mut self, parent: Id, place: usize, name: &str) -> Id {
-        let id = self.allocate(Node::new(name, parent));
+    fn add_child(&mut self, parent: Id, place: usize, name: &str, listed: Option<usize>) -> Id {
+        let subtree = listed.map_or(self.get(parent).subtree, |listed| listed as u16);
+        let id = self.allocate(Node::new(name, parent, subtree));
         let children = &mut self.get_mut(parent).children;
         children.insert(place, id);
         if children.len() > SEARCHED_CHILDREN_MAX + 1 {

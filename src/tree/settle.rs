@@ -358,6 +358,7 @@ impl Tree {
             out.push(Effect::ReadAcl(path.into()));
         }
         self.nodes.set_stat(id, Stat { aversion: was.aversion, ..stat });
+        self.times_shown(id);
         let node = self.nodes.get_mut(id);
         node.set(bit::STAT);
         node.clear(bit::REREAD_ASKED | bit::TOLD);

@@ -31,6 +31,7 @@ mod story;
 mod superset;
 mod tail;
 mod tailing;
+mod tree_metrics;
 mod txnlog;
 mod who;
 mod workload;

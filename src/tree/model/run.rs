@@ -1,8 +1,11 @@
 //! A tree that listens to a simulated connection, and remembers what came of it.
 
+use std::sync::Arc;
+
 use super::connection::{Listener, Wish};
+use super::totals::Totals;
 use crate::tree::{Effect, Tree};
-use crate::zk::{Change, Observation, ReadOutcome, Stat, Zxid};
+use crate::zk::{Change, Observation, ReadOutcome, Stat, Subtrees, Zxid};
 
 #[derive(Debug)]
 pub(super) struct Run {
@@ -14,17 +17,26 @@ pub(super) struct Run {
     fed: Vec<Observation>,
     before_gap: Zxid,
     scanning: bool,
+    totals: Totals,
+}
+
+/// Beneath prefixes as the operator may list them: one within another, and one that no znode ever has.
+fn counting(mut tree: Tree) -> Tree {
+    let listed = ["/a", "/a/x", "/nowhere"].map(str::to_owned);
+    tree.count_subtrees(Arc::new(Subtrees::new(&listed, 10)));
+    tree
 }
 
 impl Run {
     pub(super) fn new() -> Self {
         Self {
-            tree: Tree::new("/".into(), 1),
+            tree: counting(Tree::new("/".into(), 1)),
             effects: Vec::new(),
             before_gaps: Vec::new(),
             fed: Vec::new(),
             before_gap: Zxid(0),
             scanning: false,
+            totals: Totals::default(),
         }
     }
 
@@ -35,7 +47,8 @@ impl Run {
             tree.restore(znode);
         }
         tree.restored(self.tree.greatest_zxid());
-        self.tree = tree;
+        self.tree = counting(tree);
+        self.totals = Totals::default();
     }
 
     /// The run, to be read by people.
@@ -76,6 +89,7 @@ impl Listener for Run {
         let from = self.effects.len();
         self.fed.push(observation.clone());
         self.tree.apply(observation, &mut self.effects);
+        self.totals.check(&mut self.tree);
         let wish = |effect: &Effect| match effect {
             Effect::ReadAcl(path) => Some(Wish::Acl(path.clone())),
             Effect::Reread(path) => Some(Wish::Again(path.clone())),
