@@ -3,7 +3,7 @@
 //! ```text
 //! supervisor (one an ensemble):  source ──batches──> pipeline (tree) ──entries──> recorder (history)
 //!                                   └── notices ──> log, metrics, condition
-//! upkeep (one an ensemble), lag (one an ensemble), HTTP (one): engine over every ensemble's State
+//! upkeep (one an ensemble), servers (one an ensemble), HTTP (one): engine over every ensemble's State
 //! ```
 //!
 //! Ensembles share the process, the runtime's threads and the HTTP door, and nothing else: none can stall or fail
@@ -16,13 +16,13 @@ mod flaps;
 pub mod hash_key;
 pub mod import;
 pub mod import_audit;
-mod lag;
 mod notices;
 mod observing;
 mod pipeline;
 mod recorded;
 mod restore;
 mod sampling;
+mod servers;
 #[cfg(test)]
 mod simulation;
 mod sources;
@@ -57,6 +57,8 @@ use crate::serve::http::{self, AppState, Credentials, DoorListener, Hosts, Readi
 use crate::serve::pg::{self, ConnectionEvent, PgState};
 
 pub use self::sampling::Target;
+pub use self::servers::WHITELIST;
+pub use self::servers::{Survey, survey};
 use self::sources::watch_config_with;
 pub use self::sources::{credentials, watch_config};
 
@@ -132,12 +134,16 @@ pub async fn run_until(
         cluster_metrics.read_budget(ensemble.budget.znodes_per_second, ensemble.budget.bytes_per_second);
         cluster_metrics.tree.jute_maxbuffer_bytes.set(i64::try_from(ensemble.jute_maxbuffer).unwrap_or(i64::MAX));
         let upkeep: Arc<Mutex<()>> = Arc::default();
-        helpers.spawn(lag::measure(
-            ensemble.servers.clone(),
-            credentials.clone(),
-            cluster_metrics.clone(),
-            stopped.clone(),
-        ));
+        let (members, members_known) = watch::channel(None);
+        let servers = servers::Sampling {
+            ensemble: ensemble.clone(),
+            credentials: credentials.clone(),
+            discovery: config.server_discovery,
+            members: members_known,
+            metrics: metrics.clone(),
+            stop: stopped.clone(),
+        };
+        helpers.spawn(servers.run());
         let days = upkeep::Upkeep {
             cluster: ensemble.name.clone(),
             layout: layout.clone(),
@@ -159,6 +165,7 @@ pub async fn run_until(
             states: states.clone(),
             upkeep,
             requests: receiver,
+            members,
             stop: stopped.clone(),
             after: None,
             incarnation: None,

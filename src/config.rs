@@ -4,7 +4,6 @@
 //! [`AgentFlags`], is all three, so no twin can be missing. Flags win over the environment, that over the file, that
 //! over the defaults. Secrets come from files or the environment, never from argv, and are never shown.
 
-mod admin_url;
 mod credential_flags;
 mod credentials;
 mod ensemble;
@@ -16,6 +15,7 @@ mod listen;
 mod resolve;
 mod rule;
 mod secret;
+mod server_url;
 mod text;
 mod units;
 
@@ -31,6 +31,7 @@ pub use flags::AgentFlags;
 pub use listen::ListenAddr;
 pub use rule::RuleSpec;
 pub use secret::Secret;
+pub use server_url::ServerUrls;
 pub use units::{ByteSize, Count, HumanDuration, OrOff, Percent, UnitError};
 
 use crate::lens::PolicyRule;
@@ -41,6 +42,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// At least one, names unique.
     pub ensembles: Vec<EnsembleConfig>,
+    /// Whether servers that are not listed are found in `/zookeeper/config` and asked how they are.
+    pub server_discovery: bool,
     pub http: ListenAddr,
     pub postgres: ListenAddr,
     /// Sessions of the PostgreSQL door that may be open at once.
@@ -133,6 +136,11 @@ impl Default for QueryLimits {
 text::choices! {
     /// How much is logged.
     LogLevel { Error => "error", Warn => "warn", Info => "info", Debug => "debug", Trace => "trace" }
+}
+
+text::choices! {
+    /// Whether something is done.
+    OnOff { On => "on", Off => "off" }
 }
 
 text::choices! {

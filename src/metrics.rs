@@ -6,6 +6,7 @@
 mod cluster;
 mod history;
 mod names;
+pub mod servers;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -65,6 +66,7 @@ struct Inner {
     families: cluster::Families,
     clusters: Mutex<BTreeMap<String, ClusterMetrics>>,
     prefixes: Prefixes,
+    servers: servers::Servers,
     queries: IntCounterVec,
     queries_running: IntGauge,
     door_queries: IntCounterVec,
@@ -98,6 +100,7 @@ impl Metrics {
             families: cluster::Families::new(&registry)?,
             clusters: Mutex::default(),
             prefixes,
+            servers: servers::Servers::default(),
             queries,
             queries_running: int_gauges(&registry, &names::QUERIES_RUNNING)?.with_label_values(none),
             door_queries: int_counters(&registry, &names::DOOR_QUERIES)?,
@@ -125,6 +128,11 @@ impl Metrics {
         let cluster = ClusterMetrics::new(&self.0.families, name, self.0.prefixes.clone());
         clusters.insert(name.to_owned(), cluster.clone());
         cluster
+    }
+
+    /// What the ensembles' servers tell of themselves.
+    pub fn servers(&self) -> &servers::Servers {
+        &self.0.servers
     }
 
     /// A query begins.
@@ -204,7 +212,10 @@ impl Metrics {
     pub fn render(&self) -> String {
         let families = self.0.registry.gather();
         // Fails only on a family without series, which gathering leaves out.
-        TextEncoder::new().encode_to_string(&families).unwrap_or_else(|error| format!("# not rendered: {error}\n"))
+        let encoded = TextEncoder::new().encode_to_string(&families);
+        let mut text = encoded.unwrap_or_else(|error| format!("# not rendered: {error}\n"));
+        self.0.servers.render(&mut text);
+        text
     }
 }
 

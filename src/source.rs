@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod connections;
+pub mod http;
 pub mod jute;
 pub mod txnlog;
 pub mod watch;

@@ -11,6 +11,7 @@ use super::pipeline::{Parts, Pipeline, SnapshotDone};
 use super::recorded;
 use super::restore::restore;
 use super::sampling::{OWN_SESSIONS_MAX, OwnSession, Sampling, Target};
+use super::servers::{CONFIG_PATH, Members};
 use super::states::States;
 use super::status::{Condition, Status};
 use super::tailing::Tailing;
@@ -26,7 +27,7 @@ use crate::metrics::ClusterMetrics;
 use crate::source::watch::credentials::Credentials;
 use crate::source::watch::{self as source, Identity, Notice, Ports, SourceError};
 use crate::tree::Tree;
-use crate::zk::{Ended, Micros, ScanReason, ZkPath, Zxid};
+use crate::zk::{Ended, Micros, Observation, ReadOutcome, ScanReason, ZkPath, Zxid};
 
 /// Batches of observations between source and pipeline.
 const OBSERVATION_BATCHES_MAX: usize = 64;
@@ -63,6 +64,8 @@ pub struct Supervisor {
     pub states: States,
     pub upkeep: Arc<Mutex<()>>,
     pub requests: mpsc::Receiver<Request>,
+    /// Hears what `/zookeeper/config` says, as often as it is read.
+    pub members: watch::Sender<Option<Arc<Members>>>,
     pub stop: watch::Receiver<bool>,
     /// Why recording ended the last time, if by a failure of our own: what the open intervals are closed with.
     pub after: Option<Ended>,
@@ -137,6 +140,21 @@ impl Supervisor {
                 if self.after != Some(Ended::DiskFull) || self.has_room() {
                     break;
                 }
+            }
+        }
+    }
+
+    fn hear_of_members(&self, observations: &[Observation]) {
+        for observation in observations {
+            if let Observation::Read { path, outcome: ReadOutcome::Found { data, .. }, .. } = observation
+                && **path == *CONFIG_PATH
+            {
+                let members = Members::read(data).map(Arc::new);
+                self.members.send_if_modified(|known| {
+                    let is_news = *known != members;
+                    *known = members;
+                    is_news
+                });
             }
         }
     }
@@ -295,7 +313,10 @@ impl Supervisor {
         let gone = loop {
             let step = tokio::select! {
                 batch = observations.recv() => match batch {
-                    Some(batch) => pipeline.take(batch.observations).await,
+                    Some(batch) => {
+                        self.hear_of_members(&batch.observations);
+                        pipeline.take(batch.observations).await
+                    }
                     None => break false,
                 },
                 _ = tick.tick() => {

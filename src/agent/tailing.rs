@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::import::{Barrier, Live, LogImport, Step, Steps, take_in};
-use super::lag::has_leader;
 use super::pipeline::{FromLog, Synced};
 use super::sources::is_stopped;
 use crate::history::days::{Retired, join_small_parts};
@@ -233,12 +232,13 @@ impl Tailing {
         let answers = futures::future::join_all(asked).await;
         if answers.iter().all(Result::is_err) {
             let causes = self.servers.iter().zip(&answers);
-            let causes = causes.filter_map(|(server, answer)| Some(format!("{server}: {}", answer.as_ref().err()?)));
+            let causes =
+                causes.filter_map(|(server, answer)| Some(format!("{server}: srvr: {}", answer.as_ref().err()?)));
             let causes = causes.collect::<Vec<_>>().join("; ");
             told.silent(&self.cluster, &causes);
         }
         // One without a leader shows what lies in its log, committed or not.
-        let serves = |answer: srvr::Srvr| answer.zxid.filter(|_| answer.mode.as_deref().is_some_and(has_leader));
+        let serves = |answer: srvr::Srvr| answer.zxid.filter(|_| answer.serves());
         answers.into_iter().flatten().filter_map(serves).collect()
     }
 

@@ -1,12 +1,11 @@
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
 
-use crate::agent::{Target, store, watch_config};
-use crate::config::{AgentFlags, Config, Environment};
-use crate::source::watch::{probe::probe, srvr};
+use crate::agent::{Survey, Target, WHITELIST, store, survey, watch_config};
+use crate::config::{AgentFlags, Config, Environment, ServerUrls};
+use crate::source::watch::probe::probe;
 
 /// Tries what an agent with this configuration would need. Reads only; writes nothing to the ensemble.
 ///
@@ -16,8 +15,6 @@ pub struct CheckArgs {
     #[command(flatten)]
     flags: AgentFlags,
 }
-
-const SRVR_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(super) fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     let mut report = Report::default();
@@ -62,17 +59,10 @@ pub(super) fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
             report.note(&format!("{} credentials", ensemble.name), &warning);
         }
         for server in &ensemble.servers {
-            let asked = runtime.block_on(srvr::ask(server, &config.credentials, SRVR_TIMEOUT));
-            let what = format!("{} {server}", ensemble.name);
-            match asked {
-                Ok(srvr) => {
-                    let version = srvr.version.as_deref().unwrap_or("of unknown version");
-                    let mode = srvr.mode.as_deref().unwrap_or("in unknown mode");
-                    let zxid = srvr.zxid.map(|zxid| format!(", zxid {zxid}")).unwrap_or_default();
-                    report.line(&what, Ok(format!("ZooKeeper {version}, {mode}{zxid}")));
-                }
-                Err(cause) => report.note(&what, &format!("srvr: {cause} (not needed; capture lag will not be known)")),
-            }
+            let of = |urls: &ServerUrls| urls.of(server, &ensemble.servers);
+            let (monitor, metrics) = (of(&ensemble.monitor_urls), of(&ensemble.metrics_urls));
+            let survey = runtime.block_on(survey(server, &config.credentials, monitor, metrics));
+            tell(&mut report, &format!("{} {server}", ensemble.name), survey);
         }
         for target in Target::of(ensemble).iter().filter(|_| ensemble.session_sample.is_some()) {
             let what = format!("{} {target}", ensemble.name);
@@ -97,6 +87,32 @@ pub(super) fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(report.exit_code())
+}
+
+/// What a server says of itself, and what would make it say more.
+fn tell(report: &mut Report, what: &str, survey: Survey) {
+    let Survey { srvr, answers, refuses, failed } = survey;
+    if let Some(srvr) = srvr {
+        let version = srvr.version.as_deref().unwrap_or("of unknown version");
+        let mode = srvr.mode.as_deref().unwrap_or("in unknown mode");
+        let zxid = srvr.zxid.map(|zxid| format!(", zxid {zxid}")).unwrap_or_default();
+        report.line(what, Ok(format!("ZooKeeper {version}, {mode}{zxid}")));
+    }
+    if !answers.is_empty() {
+        report.line(what, Ok(format!("tells its metrics by {}", answers.join(", "))));
+    }
+    if !refuses.is_empty() {
+        let refuses = refuses.join(", ");
+        report.note(
+            what,
+            &format!(
+                "does not allow {refuses} (not needed): {WHITELIST} in its zoo.cfg and a restart give more metrics"
+            ),
+        );
+    }
+    for (word, cause) in failed {
+        report.note(what, &format!("{word}: {cause} (not needed; its metrics will be missing)"));
+    }
 }
 
 fn folder(report: &mut Report, data_dir: &Path, floor: f64) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use super::text::{self, TextOrTable};
-use super::{ByteSize, Count, EnsembleSasl, EnsembleTls, HumanDuration, OrOff, SaslMechanism, Secret};
+use super::{ByteSize, Count, EnsembleSasl, EnsembleTls, HumanDuration, OrOff, SaslMechanism, Secret, ServerUrls};
 use crate::zk;
 
 /// One ensemble, ready to be connected to.
@@ -33,6 +33,12 @@ pub struct EnsembleConfig {
     pub session_sample: Option<Duration>,
     /// The AdminServers' connections commands; empty: the servers are asked by four-letter word.
     pub admin_urls: Vec<String>,
+    /// How often the servers are asked how they are; `None`: never.
+    pub server_sample: Option<Duration>,
+    /// The AdminServers' monitor commands.
+    pub monitor_urls: ServerUrls,
+    /// The servers' own Prometheus providers.
+    pub metrics_urls: ServerUrls,
     /// The `version-2` of one of the servers, whose log is followed beside the watches; two where it keeps its log
     /// (`dataLogDir`) apart from its snapshots; empty: none.
     pub txnlog: Vec<PathBuf>,
@@ -116,6 +122,9 @@ pub struct EnsembleTable {
     pub admin_url: Option<String>,
     #[serde(default, deserialize_with = "text::one")]
     pub jute_maxbuffer: Option<ByteSize>,
+    #[serde(default, deserialize_with = "text::one")]
+    pub server_sample: Option<OrOff<HumanDuration>>,
+    pub metrics_url: Option<String>,
     #[serde(default, deserialize_with = "text::one")]
     pub source: Option<SourceSpec>,
 }

@@ -44,6 +44,10 @@ pub enum ConfigError {
     )]
     SaslService { ensemble: String },
     #[error(
+        "ensemble {ensemble:?}: metrics_url: {reason}. Write http://HOST:PORT/metrics for each server, or http://{{host}}:7000"
+    )]
+    MetricsUrl { ensemble: String, reason: String },
+    #[error(
         "ensemble {ensemble:?}: admin_url: {reason}. Write http://HOST:PORT for each server, or http://{{host}}:8080"
     )]
     AdminUrl { ensemble: String, reason: String },

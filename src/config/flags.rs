@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::text::{many, one};
 use super::{
-    ByteSize, Count, EnsembleSpec, HumanDuration, ListenAddr, LogFormat, LogLevel, OrOff, Percent, RuleSpec,
+    ByteSize, Count, EnsembleSpec, HumanDuration, ListenAddr, LogFormat, LogLevel, OnOff, OrOff, Percent, RuleSpec,
     SaslMechanism, Scoped, SourceSpec,
 };
 
@@ -129,12 +129,33 @@ pub struct AgentFlags {
     #[serde(deserialize_with = "many")]
     pub session_sample: Vec<Scoped<OrOff<HumanDuration>>>,
 
-    /// AdminServers that are asked instead, one a server: http://HOST:PORT[/COMMANDS],… {host} stands for each server's.
+    /// AdminServers that are asked instead of by four-letter words, one a server: http://HOST:PORT[/COMMANDS],… {host} stands for each server's.
     ///
     /// For example http://{host}:8080; /COMMANDS is the servers' admin.commandURL, /commands by default.
     #[arg(long, value_name = "[NAME=]URL", help_heading = "Ensembles")]
     #[serde(deserialize_with = "many")]
     pub admin_url: Vec<Scoped<String>>,
+
+    /// How often each server is asked how it is (the zk_ metrics), or off. Default: 10s.
+    ///
+    /// By its Prometheus provider or AdminServer where they are named, else by mntr where 4lw.commands.whitelist allows
+    /// it; by srvr, which servers allow by default, in any case; by ruok and isro where they are allowed. Nothing is
+    /// reset. zktrail check says what each server tells.
+    #[arg(long, value_name = "[NAME=]DURATION", help_heading = "Ensembles")]
+    #[serde(deserialize_with = "many")]
+    pub server_sample: Vec<Scoped<OrOff<HumanDuration>>>,
+
+    /// Prometheus providers of the servers, which are then asked first, one a server: http://HOST:PORT[/PATH],…
+    ///
+    /// {host} stands for each server's, for example http://{host}:7000; /metrics where no path is given.
+    #[arg(long, value_name = "[NAME=]URL", help_heading = "Ensembles")]
+    #[serde(deserialize_with = "many")]
+    pub metrics_url: Vec<Scoped<String>>,
+
+    /// Whether servers that are not listed are found in /zookeeper/config and asked, too: on or off. Default: on.
+    #[arg(long, value_name = "ON|OFF", help_heading = "Ensembles")]
+    #[serde(deserialize_with = "one")]
+    pub server_discovery: Option<OnOff>,
 
     /// Source beside the watches: txnlog=FOLDER, the version-2 of a server on this machine.
     ///

@@ -4,7 +4,8 @@ use std::time::Duration;
 use super::ensemble::{Auth, Budget, EnsembleConfig, EnsembleSpec, Scoped, SourceSpec};
 use super::{
     AccessConfig, AgentFlags, Config, ConfigError, Environment, FlushConfig, HumanDuration, ListenAddr, LogConfig,
-    LogFormat, LogLevel, QueryLimits, RetentionConfig, Secret, TlsFiles, credentials, file,
+    LogFormat, LogLevel, OnOff, QueryLimits, RetentionConfig, Secret, ServerUrls, TlsFiles, credentials, file,
+    server_url,
 };
 use crate::{lens, zk};
 
@@ -13,6 +14,7 @@ const ACL_SWEEP: Duration = Duration::from_secs(15 * 60);
 const SESSION_SAMPLE: Duration = Duration::from_secs(60);
 /// The servers' own default.
 const JUTE_MAXBUFFER: u64 = 0xf_ffff;
+const SERVER_SAMPLE: Duration = Duration::from_secs(10);
 const FLUSH_AGE: Duration = Duration::from_secs(5 * 60);
 const FLUSH_BYTES: u64 = 64 << 20;
 const RETENTION_AGE: Duration = Duration::from_secs(90 * 86_400);
@@ -74,6 +76,7 @@ pub(super) fn resolve(mut levels: [AgentFlags; 3], environment: &Environment) ->
     Ok(Config {
         data_dir: levels.iter().find_map(|l| l.data_dir.clone()).unwrap_or_else(|| PathBuf::from(Config::DATA_DIR)),
         ensembles,
+        server_discovery: levels.iter().find_map(|l| l.server_discovery).is_none_or(|v| v == OnOff::On),
         http: levels.iter().find_map(|l| l.http).unwrap_or(ListenAddr::HTTP),
         postgres: levels.iter().find_map(|l| l.postgres).unwrap_or(ListenAddr::POSTGRES),
         postgres_connections: postgres_connections(&levels)?,
@@ -123,6 +126,8 @@ fn spread_tables(levels: &mut [AgentFlags; 3]) {
             put(&mut level.session_sample, name, &own.session_sample);
             put(&mut level.admin_url, name, &own.admin_url);
             put(&mut level.jute_maxbuffer, name, &own.jute_maxbuffer);
+            put(&mut level.server_sample, name, &own.server_sample);
+            put(&mut level.metrics_url, name, &own.metrics_url);
             if let Some(source) = &own.source {
                 level.source.push(SourceSpec { ensemble: Some(spec.name.clone()), ..source.clone() });
             }
@@ -189,10 +194,22 @@ fn ensemble(
         Some(every) => every.on().map(|v| within("session_sample", v.0, 5, 86_400, "5s to 1d, or off")).transpose()?,
         None => Some(SESSION_SAMPLE),
     };
-    let admin_urls = match pick(levels, name, |l| &l.admin_url) {
-        Some(text) => super::admin_url::expand(&text, &spec.servers)
-            .map_err(|reason| ConfigError::AdminUrl { ensemble: name.to_owned(), reason })?,
-        None => Vec::new(),
+    let bad_admin_url = |reason| ConfigError::AdminUrl { ensemble: name.to_owned(), reason };
+    let (admin_urls, monitor_urls) = match pick(levels, name, |l| &l.admin_url) {
+        Some(text) => (
+            server_url::expand(&text, &spec.servers).map_err(bad_admin_url)?,
+            server_url::commands(&text, "monitor").map_err(bad_admin_url)?,
+        ),
+        None => (Vec::new(), ServerUrls::default()),
+    };
+    let server_sample = match pick(levels, name, |l| &l.server_sample) {
+        Some(every) => every.on().map(|v| within("server_sample", v.0, 1, 86_400, "1s to 1d, or off")).transpose()?,
+        None => Some(SERVER_SAMPLE),
+    };
+    let metrics_urls = match pick(levels, name, |l| &l.metrics_url) {
+        Some(text) => server_url::expositions(&text)
+            .map_err(|reason| ConfigError::MetricsUrl { ensemble: name.to_owned(), reason })?,
+        None => ServerUrls::default(),
     };
     let source = |level: &AgentFlags, of: Option<&str>| {
         level.source.iter().rev().find(|source| source.ensemble.as_deref() == of).map(|source| source.txnlog.clone())
@@ -226,6 +243,9 @@ fn ensemble(
         acl_sweep,
         session_sample,
         admin_urls,
+        server_sample,
+        monitor_urls,
+        metrics_urls,
         txnlog: txnlog.unwrap_or_default(),
         jute_maxbuffer,
     })
@@ -237,7 +257,7 @@ fn check_names(levels: &[AgentFlags; 3], specs: &[EnsembleSpec]) -> Result<(), C
         list.iter().filter_map(|scoped| scoped.name.as_deref()).collect()
     }
     for level in levels {
-        let all: [(&'static str, Vec<&str>); 22] = [
+        let all: [(&'static str, Vec<&str>); 24] = [
             ("session_timeout", names(&level.session_timeout)),
             ("auth_file", names(&level.auth_file)),
             ("auth_env", names(&level.auth_env)),
@@ -259,6 +279,8 @@ fn check_names(levels: &[AgentFlags; 3], specs: &[EnsembleSpec]) -> Result<(), C
             ("session_sample", names(&level.session_sample)),
             ("admin_url", names(&level.admin_url)),
             ("jute_maxbuffer", names(&level.jute_maxbuffer)),
+            ("server_sample", names(&level.server_sample)),
+            ("metrics_url", names(&level.metrics_url)),
             ("source", level.source.iter().filter_map(|source| source.ensemble.as_deref()).collect()),
         ];
         for (key, names) in all {

@@ -57,6 +57,8 @@ fn defaults() {
     assert_eq!(ensemble.acl_sweep, Some(Duration::from_secs(900)));
     assert_eq!((ensemble.session_sample, ensemble.admin_urls.len()), (Some(Duration::from_secs(60)), 0));
     assert_eq!(ensemble.jute_maxbuffer, 1_048_575);
+    assert_eq!((ensemble.server_sample, config.server_discovery), (Some(Duration::from_secs(10)), true));
+    assert!(ensemble.monitor_urls.is_empty() && ensemble.metrics_urls.is_empty());
     assert!(ensemble.auth.is_empty() && !ensemble.new_incarnation);
 }
 
@@ -113,6 +115,9 @@ fn every_flag_is_a_key_and_a_variable() {
             "http_host" => "zktrail.example.org",
             "session_sample" => "20s",
             "admin_url" => "http://{host}:8080",
+            "server_sample" => "20s",
+            "server_discovery" => "off",
+            "metrics_url" => "http://{host}:7000",
             "source" => "txnlog=/var/lib/zookeeper/version-2",
             key if key.contains("age") || key.contains("time") || key == "acl_sweep" => "20s",
             _ => "2000000",

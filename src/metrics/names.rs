@@ -39,7 +39,7 @@ metrics! {
     SOURCE_MODE "source_mode" ["cluster", "ability"]
         "1 where the connected server has this ability, as probed at the start; without event_zxids some rows stay without a zxid."
     LEADER_SEEN "leader_seen" ["cluster"]
-        "1 while the session is connected, or a server says by srvr that it serves; 0 where none does: no quorum, or out of reach."
+        "1 while the session is connected, or a server says that it serves; 0 where none does: no quorum, or out of reach."
     RECORDING "recording" ["cluster"]
         "1 while the history is open for writing, also during a gap; 0 while recording is paused: a full disk, a failed write, a mistaken host."
     NOTIFICATIONS "notifications_total" ["cluster", "kind"]
@@ -50,6 +50,17 @@ metrics! {
         "Changes that version arithmetic proves to have happened but that have no row of their own."
     UNREADABLE_PATHS "unreadable_paths" ["cluster"]
         "Znodes that cannot be read (no permission, or too large) and so are not covered."
+
+    SERVER_SAMPLE_SUCCESS "server_sample_success" ["cluster", "zk_host", "word"]
+        "1 where the server answered when it was last asked this way, 0 where it did not or refused: four-letter words, monitor (AdminServer) or metrics (its own Prometheus provider)."
+    SERVER_SAMPLE_DURATION "server_sample_duration_seconds" ["cluster", "zk_host", "word"]
+        "How long the server took to answer when it was last asked this way, or to be given up."
+    SERVER_SERIES_DROPPED "server_series_dropped" ["cluster", "zk_host"]
+        "Series of the server's last sample that are not exported: beyond the bound, or without a usable name."
+    ENSEMBLE_VOTERS "ensemble_voters" ["cluster"]
+        "Voting members by /zookeeper/config, or the listed servers where it is not known."
+    ENSEMBLE_VOTERS_SERVING "ensemble_voters_serving" ["cluster"]
+        "Of the voting members, those that say that they lead, follow or stand alone."
 
     SERVER_LAST_ZXID "server_last_zxid" ["cluster"]
         "The greatest zxid heard of from the ensemble."

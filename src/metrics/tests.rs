@@ -32,7 +32,7 @@ fn names_keep_the_conventions() {
         for label in def.labels {
             let known = [
                 "cluster", "state", "ability", "kind", "evidence", "reason", "outcome", "queue", "table", "prefix",
-                "version", "door", "what",
+                "version", "door", "what", "zk_host", "word",
             ];
             assert!(known.contains(label), "{name} has the label {label}");
         }
@@ -76,6 +76,14 @@ fn everything_renders_and_parses() {
     prod.history.gap_begins(Ended::Unreadable);
     prod.wal_fsync_seconds.observe(0.002);
     prod.gap_seconds.inc_by(1.5);
+    let sample = servers::Sample {
+        up: true,
+        told: servers::mntr("zk_server_state\tleader\nzk_avg_latency\t0.5\n"),
+        asked: [(servers::Word::Mntr, servers::Asked { ok: true, took: std::time::Duration::from_millis(2) })].into(),
+        ..servers::Sample::default()
+    };
+    metrics.servers().heard("prod", "zk1:2181", sample);
+    metrics.servers().voters("prod", Some(servers::Voters { all: 3, serving: 2 }));
     metrics.disk(10, 5);
     metrics.door("http", &["ok"], &["wrong"]);
     metrics.reloaded("users", true);
@@ -117,7 +125,10 @@ fn everything_renders_and_parses() {
         assert_eq!(kind == "counter", def.name.ends_with("_total"), "{} is a {kind}", def.name);
         assert_eq!(kind == "histogram", !def.buckets.is_empty(), "{} is a {kind}", def.name);
     }
-    let unknown = types.keys().find(|name| !name.starts_with("process_") && !ALL.iter().any(|def| def.name == *name));
+    assert_eq!(sample(r#"zk_avg_latency{cluster="prod",zk_host="zk1:2181"}"#), 0.5);
+    assert_eq!(sample(r#"zktrail_ensemble_voters_serving{cluster="prod"}"#), 2.0);
+    let mut unknown = types.keys().filter(|name| !name.starts_with("zk_"));
+    let unknown = unknown.find(|name| !name.starts_with("process_") && !ALL.iter().any(|def| def.name == *name));
     assert_eq!(unknown, None);
 }
 

@@ -21,6 +21,7 @@ pub mod srvr;
 mod vet;
 mod walk;
 mod whoami;
+pub mod words;
 
 use std::convert::Infallible;
 use std::sync::Arc;

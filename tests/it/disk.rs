@@ -20,12 +20,12 @@ const ZNODES: usize = 40;
 const FILLS_WITHIN_ROUNDS: usize = 200;
 
 /// A small file system in memory; unmounted when dropped.
-struct Tmpfs<'a>(&'a Path);
+pub struct Tmpfs<'a>(&'a Path);
 
 impl<'a> Tmpfs<'a> {
     /// `None` where this process may not mount.
-    fn mount(folder: &'a Path) -> Option<Self> {
-        let options = format!("size={SMALL_BYTES},mode=0700");
+    pub fn mount(folder: &'a Path, bytes: u64) -> Option<Self> {
+        let options = format!("size={bytes},mode=0700");
         let status = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(folder).output();
         status.is_ok_and(|output| output.status.success()).then_some(Self(folder))
     }
@@ -52,7 +52,7 @@ async fn full_disk_is_a_gap() -> Result<()> {
         return Ok(());
     }
     let folder = history_folder()?;
-    let Some(disk) = Tmpfs::mount(folder.path()) else {
+    let Some(disk) = Tmpfs::mount(folder.path(), SMALL_BYTES) else {
         skip("full_disk_is_a_gap", "a tmpfs cannot be mounted here (not root?)");
         return Ok(());
     };

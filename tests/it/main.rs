@@ -2,9 +2,11 @@
 
 mod agent;
 mod airflow;
+mod alerts;
 mod check;
 mod clients;
 mod clock;
+mod dashboards;
 mod demo;
 mod disk;
 mod embedded;
@@ -17,7 +19,7 @@ mod imports;
 mod main_job;
 mod postgres;
 mod prerequisites;
-mod prometheus;
+mod prometheus_server;
 mod proxy;
 mod queries;
 mod readers;
@@ -25,6 +27,7 @@ mod reading;
 mod reconnect;
 mod secured;
 mod security;
+mod server_metrics;
 mod servers;
 mod slt;
 mod story;

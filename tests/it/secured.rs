@@ -310,6 +310,13 @@ async fn an_old_server_without_sasl_speaks_tls_and_takes_nobody_for_granted() ->
     let (folder, history) = (tempfile::tempdir()?, history_folder()?);
     let files = AgentFiles::write(folder.path(), &ca, &ca.sign("agent", &[], VALID)?)?;
     let agent = Agent::start(agent_settings(&server.secure(), history.path(), &files.flags_without_identity())).await?;
+    // The server's metrics come over TLS, too.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !agent.metric_sum("zk_up").await.is_ok_and(|up| up == 1.0) {
+        ensure!(Instant::now() < deadline, "the server is not asked over TLS\n{}", agent.logs());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    ensure!(agent.metric_sum("zk_server_leader").await? == 1.0);
     let writer = workload::session(&server.clear()).await?;
     workload::create(&writer, "/secured", b"1").await?;
     ensure!(agent.sees("/secured").await? == "watch", "it is known by its notification");

@@ -76,9 +76,13 @@ pub struct Settings {
     pub container_check: Duration,
     /// More lines for zoo.cfg.
     pub extra: Vec<String>,
+    /// More lines for that of one server; they win over those of all.
+    pub extra_of: Vec<(usize, String)>,
     /// More options for java, and a folder of jars beside the server's own.
     pub java: Vec<String>,
     pub jars_beside: Option<PathBuf>,
+    /// A server whose `dataDir` is elsewhere, on a disk of its own.
+    pub data_elsewhere: Option<(usize, PathBuf)>,
 }
 
 impl Settings {
@@ -91,8 +95,17 @@ impl Settings {
             clock_offset_seconds: 0,
             container_check: Duration::from_secs(24 * 3_600),
             extra: Vec::new(),
+            extra_of: Vec::new(),
             java: Vec::new(),
             jars_beside: None,
+            data_elsewhere: None,
+        }
+    }
+
+    fn data_dir(&self, folder: &Path, index: usize) -> PathBuf {
+        match &self.data_elsewhere {
+            Some((server, elsewhere)) if *server == index => elsewhere.clone(),
+            _ => folder.join(index.to_string()),
         }
     }
 }
@@ -181,7 +194,7 @@ impl Ensemble {
 
     /// Where each server has its log and snapshots; none of an embedded one.
     pub fn data_dirs(&self) -> Vec<std::path::PathBuf> {
-        (0..self.nodes.len()).map(|index| self.folder.path().join(index.to_string())).collect()
+        (0..self.nodes.len()).map(|index| self.data_dir(index)).collect()
     }
 
     /// SIGKILL, and waits until the process is gone. An embedded server closes its port and connections.
@@ -209,7 +222,7 @@ impl Ensemble {
 
     /// The `dataDir` of a real server.
     pub fn data_dir(&self, index: usize) -> PathBuf {
-        self.folder.path().join(index.to_string())
+        self.settings.data_dir(self.folder.path(), index)
     }
 
     /// Starts a killed node again on its own data and ports, and returns once it serves.
@@ -391,7 +404,7 @@ pub fn free_port() -> Result<u16> {
 }
 
 fn configure(settings: &Settings, folder: &Path, index: usize, ports: &[[u16; 3]]) -> Result<()> {
-    let data = folder.join(index.to_string());
+    let data = settings.data_dir(folder, index);
     fs::create_dir_all(&data)?;
     let mut lines = vec![
         format!("tickTime={}", settings.tick.as_millis()),
@@ -419,6 +432,7 @@ fn configure(settings: &Settings, folder: &Path, index: usize, ports: &[[u16; 3]
         }
     }
     lines.extend(settings.extra.iter().cloned());
+    lines.extend(settings.extra_of.iter().filter(|(of, _)| *of == index).map(|(_, line)| line.clone()));
     fs::write(folder.join(format!("{index}.cfg")), lines.join("\n") + "\n")?;
     Ok(())
 }

@@ -55,6 +55,10 @@ pub(super) async fn serve(shared: Arc<Shared>, server: usize, mut stream: TcpStr
             server,
             version: version(&shared),
             mode: shared.broken.mode(server, shared.options.servers),
+            running: shared.broken.running(shared.options.servers),
+            servers: shared.options.servers,
+            uptime: shared.uptime(),
+            files: files(),
         };
         let text = shared.machine(|machine| words::answer(&head, machine, &about));
         let _ = stream.write_all(text.as_bytes()).await;
@@ -72,6 +76,13 @@ pub(super) async fn serve(shared: Arc<Shared>, server: usize, mut stream: TcpStr
         done = write(&shared, writer, queue, &load) => done,
         done = read(&shared, id, head, BufReader::new(reader), &load) => done,
     };
+}
+
+/// What this process has open, and may have.
+fn files() -> (u64, u64) {
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, |files| files.count());
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    (u64::try_from(open).unwrap_or(u64::MAX), most.unwrap_or(u64::MAX))
 }
 
 fn version(shared: &Shared) -> &'static str {

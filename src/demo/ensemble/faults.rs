@@ -58,6 +58,12 @@ impl Broken {
         }
     }
 
+    /// How many servers run.
+    pub fn running(&self, servers: usize) -> usize {
+        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        (0..servers).filter(|server| !stopped.contains(server)).count()
+    }
+
     /// What a server says of itself: the first of several that runs leads.
     pub fn mode(&self, server: usize, servers: usize) -> &'static str {
         let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);

@@ -70,6 +70,10 @@ impl Shared {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub fn uptime(&self) -> std::time::Duration {
+        self.started.elapsed()
+    }
+
     /// Asks the machine.
     pub fn machine<T>(&self, ask: impl FnOnce(&Machine) -> T) -> T {
         ask(&self.core().machine)

@@ -9,6 +9,12 @@ pub(super) struct About<'a> {
     pub version: &'a str,
     /// `standalone`, `leader` or `follower`.
     pub mode: &'a str,
+    /// How many servers run, itself included.
+    pub running: usize,
+    pub servers: usize,
+    pub uptime: std::time::Duration,
+    /// Files that the process has open, and may have.
+    pub files: (u64, u64),
 }
 
 /// Whether the first four bytes of a connection are a word, rather than a packet's length.
@@ -60,7 +66,8 @@ fn srvr(machine: &Machine, about: &About<'_>) -> String {
 fn mntr(machine: &Machine, about: &About<'_>) -> String {
     let counts = machine.counts();
     let tree = machine.tree();
-    let samples = [
+    let (files, files_max) = about.files;
+    let mut samples = vec![
         ("version", about.version.to_owned()),
         ("server_state", about.mode.to_owned()),
         ("avg_latency", "0.0".to_owned()),
@@ -75,6 +82,35 @@ fn mntr(machine: &Machine, about: &About<'_>) -> String {
         ("ephemerals_count", tree.ephemerals_len().to_string()),
         ("approximate_data_size", tree.data_bytes().to_string()),
         ("global_sessions", machine.sessions().len().to_string()),
+        ("open_file_descriptor_count", files.to_string()),
+        ("max_file_descriptor_count", files_max.to_string()),
+        ("uptime", about.uptime.as_millis().to_string()),
     ];
+    // Nothing is logged, so nothing is waited for; and nothing is ever turned away.
+    for key in [
+        "fsync_threshold_exceed_count",
+        "connection_drop_count",
+        "connection_rejected",
+        "avg_fsynctime",
+        "max_fsynctime",
+        "p99_fsynctime",
+        "cnt_fsynctime",
+        "sum_fsynctime",
+        "p99_readlatency",
+        "p99_updatelatency",
+    ] {
+        samples.push((key, "0".to_owned()));
+    }
+    match about.mode {
+        "leader" => {
+            let followers = about.running.saturating_sub(1).to_string();
+            samples.push(("peer_state", "leading - broadcast".to_owned()));
+            samples.extend(["learners", "synced_followers"].map(|key| (key, followers.clone())));
+            samples.push(("pending_syncs", "0".to_owned()));
+            samples.push(("quorum_size", about.servers.to_string()));
+        }
+        "follower" => samples.push(("peer_state", "following - broadcast".to_owned())),
+        _ => {}
+    }
     samples.iter().map(|(key, value)| format!("zk_{key}\t{value}\n")).collect()
 }

@@ -1,6 +1,5 @@
 //! Asking one server, within a time and a bound.
 
-use std::io::Read as _;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -8,6 +7,7 @@ use tokio::net::TcpStream;
 
 use super::cons::Answer;
 use super::{Connections, admin};
+use crate::source::http::{self, HttpError};
 
 /// About 200,000 connections of one server.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
@@ -34,8 +34,8 @@ impl AskError {
     pub fn remedy(&self) -> Option<&'static str> {
         match self {
             Self::NotAllowed => Some(
-                "add cons to 4lw.commands.whitelist in its zoo.cfg (4lw.commands.whitelist=srvr,cons) and restart it, \
-                 or name its AdminServer by --admin-url",
+                "add cons to 4lw.commands.whitelist in its zoo.cfg (4lw.commands.whitelist=srvr,mntr,ruok,isro,cons) and \
+                 restart it, or name its AdminServer by --admin-url",
             ),
             Self::Closed => Some("name its AdminServer by --admin-url"),
             _ => None,
@@ -81,35 +81,11 @@ pub async fn cons(server: &str, timeout: Duration) -> Result<Connections, AskErr
 /// # Errors
 /// Not reachable, not in time, another answer than a list.
 pub async fn admin_server(url: &str, timeout: Duration) -> Result<Connections, AskError> {
-    let owned = url.to_owned();
-    // Its time is bounded by the client, so the thread comes back also where nobody waits for it any more.
-    let asked = tokio::task::spawn_blocking(move || get(&owned, timeout));
-    match asked.await {
-        Ok(answer) => answer,
-        Err(error) => Err(AskError::Failed(error.to_string())),
-    }
-}
-
-fn get(url: &str, timeout: Duration) -> Result<Connections, AskError> {
-    let config = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        // A server of the ensemble, never behind somebody's proxy.
-        .proxy(None)
-        .max_redirects(0)
-        .timeout_global(Some(timeout))
-        .build();
-    let failed = |error: ureq::Error| match error {
-        ureq::Error::Timeout(_) => AskError::TooLate(timeout.as_millis()),
-        error => AskError::Failed(error.to_string()),
-    };
-    let response = ureq::Agent::new_with_config(config).get(url).call().map_err(failed)?;
-    let status = response.status().as_u16();
-    if status != 200 {
-        return Err(AskError::Status { url: url.to_owned(), status });
-    }
-    let mut body = Vec::new();
-    let mut reader = response.into_body().into_reader().take(ANSWER_BYTES_MAX);
-    reader.read_to_end(&mut body).map_err(|error| AskError::Failed(error.to_string()))?;
+    let body = http::get(url, timeout, ANSWER_BYTES_MAX).await.map_err(|error| match error {
+        HttpError::TooLate(after_ms) => AskError::TooLate(after_ms),
+        HttpError::Status { url, status } => AskError::Status { url, status },
+        HttpError::Failed(cause) => AskError::Failed(cause),
+    })?;
     admin::parse(&body).map_err(AskError::Said)
 }
 
@@ -145,7 +121,7 @@ mod tests {
     async fn every_answer_is_told_apart() {
         let refused = server(Some("cons is not executed because it is not in the whitelist.\n")).await;
         let error = cons(&refused, LATER).await.unwrap_err();
-        assert!(error == AskError::NotAllowed && error.remedy().is_some_and(|line| line.contains("srvr,cons")));
+        assert!(error == AskError::NotAllowed && error.remedy().is_some_and(|line| line.contains("isro,cons")));
         let list = server(Some(" /127.0.0.1:1[1](queued=0,sid=0x7,to=4000)\n /127.0.0.1:2[0](queued=0)\n\n")).await;
         let read = cons(&list, LATER).await.unwrap();
         assert_eq!((read.sessions.len(), read.without_session, read.whole), (1, 1, true));

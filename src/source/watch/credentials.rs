@@ -139,6 +139,11 @@ impl Credentials {
         warnings
     }
 
+    /// Whether connections are made over TLS.
+    pub fn uses_tls(&self) -> bool {
+        self.tls().is_some()
+    }
+
     pub(super) fn tls(&self) -> Option<&Tls> {
         self.tls.as_ref()
     }

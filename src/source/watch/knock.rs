@@ -24,7 +24,8 @@ use super::credentials::{Tls, server_name};
 
 /// How long a server may take to accept a connection and to answer before another one is hoped for.
 const REACH_TIMEOUT: Duration = Duration::from_secs(3);
-const ANSWER_BYTES_MAX: u64 = 64 * 1024;
+/// `mntr` of a server with thousands of top-level znodes is longer than most.
+const ANSWER_BYTES_MAX: u64 = 1 << 20;
 
 /// A connection, secured or not.
 pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
