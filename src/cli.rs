@@ -6,6 +6,7 @@ mod colour;
 mod completions;
 mod control;
 mod demo;
+mod health;
 mod import;
 mod log;
 mod redact;
@@ -54,6 +55,8 @@ enum Command {
     Import(import::ImportArgs),
     /// Prove by arithmetic that a history has no hole; name each one that it has
     Verify(verify::VerifyArgs),
+    /// Ask the running agent whether all is well, for health checks
+    Health(health::HealthArgs),
     /// Let the running agent write a snapshot of the whole tree now
     Snapshot(snapshot::SnapshotArgs),
     /// Remove the values of matching paths from everything recorded
@@ -80,6 +83,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Import(args) => import::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Health(args) => health::run(&args),
         Command::Snapshot(args) => snapshot::run(&args),
         Command::Redact(args) => redact::run(&args),
         Command::Tail(args) => tail::run(args),

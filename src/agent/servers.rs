@@ -71,7 +71,11 @@ impl Sampling {
                     shared.look();
                     continue;
                 }
-                Some(_) = tasks.join_next() => continue,
+                Some(_) = tasks.join_next() => {
+                    // None ends by itself; should one, it begins anew when names are resolved again.
+                    running.retain(|_, task: &mut AbortHandle| !task.is_finished());
+                    continue;
+                }
             };
             let members = members.filter(|_| self.discovery);
             let places = tokio::select! {

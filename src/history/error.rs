@@ -33,7 +33,8 @@ pub enum HistoryError {
     DiskFloor { path: PathBuf, free_bytes: u64, total_bytes: u64 },
 
     #[error(
-        "{path} was written by a newer zktrail (format {found}, this one reads up to {supported}): upgrade zktrail"
+        "{path} was written by a newer zktrail (format {found}, this one reads up to {supported}): go on with the newer \
+             zktrail, or put back a copy of the folder from before the upgrade"
     )]
     NewerFormat { path: PathBuf, found: String, supported: u32 },
 

@@ -87,14 +87,16 @@ impl History {
         let wal_dir = layout.wal(&cluster);
         disk.create_dir(&wal_dir)?;
         let lock = Lock::take(layout, &cluster)?;
-        clean::remove_leftovers(&disk, layout, &cluster)?;
-
         let parts = Parts::list(layout, &cluster)?;
         parts.check_formats()?;
+        // An upgrade may have rewritten old days alone. A writer reads all of these anyway, but only once it has begun.
+        recorded::check_each_format(parts.of(Table::Changes))?;
         let segments = open_segments(&wal_dir)?;
         let segments = segments
             .ok_or_else(|| HistoryError::Unknown(format!("{} changes while it is locked", wal_dir.display())))?;
         let log = read_log(segments)?;
+        // Not before: what a newer zktrail has left is not ours to remove.
+        clean::remove_leftovers(&disk, layout, &cluster)?;
         let Recovered { view, next, mut unwritten } = recover(parts, &cluster, &log, &wal_dir)?;
         unwritten.iter_mut().for_each(|row| row.ended = ended);
         let interrupted = unwritten.clone();

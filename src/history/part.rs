@@ -3,10 +3,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, RwLock};
 
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::file::metadata::PageIndexPolicy;
+use parquet::file::metadata::{FileMetaData, PageIndexPolicy};
 
 use super::error::HistoryError;
 use super::layout::{Day, SeqRange, Table};
+use super::schema;
 
 /// One immutable Parquet file of a table, for as long as anybody asks it.
 ///
@@ -48,7 +49,7 @@ impl Part {
         File::open(&location.path).map_err(|source| HistoryError::io("open", &location.path, source))
     }
 
-    /// The footer with its page index, read once and kept.
+    /// The footer with its page index, read once and kept. An error where a newer zktrail wrote the part.
     pub fn metadata(&self) -> Result<ArrowReaderMetadata, HistoryError> {
         if let Some(metadata) = self.metadata.get() {
             return Ok(metadata.clone());
@@ -57,7 +58,24 @@ impl Part {
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
         let metadata = ArrowReaderMetadata::load(&file, options)
             .map_err(|source| HistoryError::Parquet { path: self.path(), source })?;
+        self.check_format(metadata.metadata().file_metadata())?;
         Ok(self.metadata.get_or_init(|| metadata).clone())
+    }
+
+    /// Refuses what a newer zktrail wrote, whatever it may mean there.
+    pub(super) fn check_format(&self, file: &FileMetaData) -> Result<(), HistoryError> {
+        let pairs = file.key_value_metadata().map(Vec::as_slice).unwrap_or_default();
+        let found = pairs.iter().find(|pair| pair.key == schema::FORMAT_VERSION_KEY);
+        match found.and_then(|pair| pair.value.as_deref()) {
+            Some(found) if found.parse::<u32>().map_or(true, |version| version > schema::FORMAT_VERSION) => {
+                Err(HistoryError::NewerFormat {
+                    path: self.path(),
+                    found: found.to_owned(),
+                    supported: schema::FORMAT_VERSION,
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Holds off every open of these parts while `exchange` moves their folder, then points them to where it went.

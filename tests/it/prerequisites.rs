@@ -91,6 +91,11 @@ pub fn airflow() -> Option<PathBuf> {
     environment("airflow")
 }
 
+/// A linter or validator of what people install.
+pub fn packaging_tool(name: &str) -> Option<PathBuf> {
+    environment("packaging").map(|python| python.with_file_name(name)).filter(|tool| tool.is_file())
+}
+
 /// The browser, and the folder of Node.js packages that drive it.
 pub fn browser() -> Option<(PathBuf, PathBuf)> {
     let chromium = PathBuf::from("/usr/bin/chromium");

@@ -19,7 +19,7 @@ use super::days::{DayPlan, Fix};
 use super::pairs::{Pairs, Theirs, pair};
 use super::recorded::{self, Recorded, Wanted};
 use super::{CARRIED_ROWS_MAX, Heard, ImportError, ImportSettings, ImportSummary, Importer, cover, decode};
-use crate::zk::Change;
+use crate::zk::{Change, ChangeKind, Zxid};
 
 /// Positions that are held to cut the other history into stretches.
 const SAMPLE_MAX: u64 = 1 << 20;
@@ -181,6 +181,7 @@ impl Importer<'_> {
         self.so_far.summary.completed += fixes.len() as u64;
         self.so_far.carried = my_carried.into_iter().map(|at| mine[at].clone()).collect();
         self.so_far.carried.truncate(CARRIED_ROWS_MAX);
+        acls_in_order(&mine, &mut theirs, &new);
         let plans = plans(&mine, &theirs, fixes, new);
         let changes: Vec<Change> = theirs.iter().map(|row| row.change.clone()).collect();
         for (day, plan) in plans {
@@ -190,6 +191,29 @@ impl Importer<'_> {
         let kept: BTreeSet<usize> = carried.into_iter().collect();
         let rest = theirs.into_iter().enumerate().filter(|(at, _)| kept.contains(at));
         Ok(rest.map(|(_, row)| row).collect())
+    }
+}
+
+/// Puts new rows of ACL changes where their aversion says, among those here whose place is no better known: sweeps of two
+/// agents each see the last ACL, and each at another time.
+fn acls_in_order(mine: &[Recorded], theirs: &mut [Theirs], new: &[usize]) {
+    let is_loose_acl = |kind: ChangeKind, zxid: Option<i64>| kind == ChangeKind::AclChanged && zxid.is_none();
+    let own: Vec<&Recorded> = mine.iter().filter(|row| is_loose_acl(row.kind, row.zxid)).collect();
+    for at in new {
+        let Some(Theirs { change, .. }) = theirs.get_mut(*at) else { continue };
+        if !is_loose_acl(change.kind, change.zxid.map(|zxid| zxid.0)) {
+            continue;
+        }
+        for row in own.iter().filter(|row| *row.path == *change.path && row.czxid == change.czxid.map(|zxid| zxid.0)) {
+            let (Some(own), Some(other)) = (row.aversion, change.aversion) else { continue };
+            let later = other.wrapping_sub(own);
+            if later < 0 && row.position <= change.position.0 {
+                change.ordinal = change.ordinal.min(row.ordinal.saturating_sub(1));
+                change.position = Zxid(row.position);
+            } else if later > 0 && row.position > change.position.0 {
+                change.position = Zxid(row.position);
+            }
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::super::layout::Day;
 use super::ImportError;
 use super::complete::rank;
 use super::recorded::Recorded;
-use crate::zk::{Change, ChangeKind, Evidence, TimeSource, Zxid};
+use crate::zk::{Change, ChangeKind, Evidence, Source, TimeSource, Zxid};
 
 /// Its version, mtime and czxid are every server's own.
 const CONFIG: &str = "/zookeeper/config";
@@ -65,9 +65,12 @@ struct Path<'a> {
 
 impl Path<'_> {
     fn pair(&mut self) -> Result<(), ImportError> {
-        // By zxid, kind and n; then by what they tell, then whatever nothing speaks against.
+        // By zxid, kind and n; then by what they tell, then whatever nothing speaks against. A rescan saw what its
+        // transaction left behind: the last of several lives in it.
+        self.each_last(|row, other| row.zxid.is_some() && row.zxid == zxid(other) && details_agree(row, other));
         self.each(|row, other| row.zxid.is_some() && row.zxid == zxid(other) && details_agree(row, other));
         self.each(|row, other| row.zxid.is_some() && row.zxid == zxid(other));
+        self.each(is_that_acl);
         self.each(|row, other| loose(row, other) && is_told(row, other) && details_agree(row, other));
         self.each(|row, other| loose(row, other) && details_agree(row, other));
         for (own, other) in self.of.iter().enumerate() {
@@ -89,6 +92,23 @@ impl Path<'_> {
             let twin = free.into_iter().find(|at| {
                 let other = &self.theirs[self.other[*at]];
                 other.change.kind == row.kind && fits(row, other)
+            });
+            if let Some(twin) = twin {
+                self.of[own] = Some(twin);
+                self.taken[twin] = true;
+            }
+        }
+    }
+
+    /// Pairs what a rescan found with the last that fits.
+    fn each_last(&mut self, fits: impl Fn(&Recorded, &Theirs) -> bool) {
+        for own in (0..self.own.len()).rev() {
+            let row = &self.mine[self.own[own]];
+            let mut free = (0..self.other.len()).rev().filter(|at| !self.taken[*at]);
+            let twin = free.find(|at| {
+                let other = &self.theirs[self.other[*at]];
+                let is_left_behind = row.rescan || other.change.source == Source::Rescan;
+                is_left_behind && other.change.kind == row.kind && fits(row, other)
             });
             if let Some(twin) = twin {
                 self.of[own] = Some(twin);
@@ -135,6 +155,17 @@ fn loose(row: &Recorded, other: &Theirs) -> bool {
         (None, Some(other)) => row.position <= other && other <= own_bound,
         (None, None) => row.position <= bound && position <= own_bound,
     }
+}
+
+/// Whether both are one ACL change of one life, whatever their places say: a sweep comes at any time after it.
+fn is_that_acl(row: &Recorded, other: &Theirs) -> bool {
+    let change = &other.change;
+    row.kind == ChangeKind::AclChanged
+        && (row.zxid.is_none() || change.zxid.is_none())
+        && row.czxid.is_some()
+        && row.czxid == change.czxid.map(|czxid| czxid.0)
+        && row.aversion.is_some()
+        && row.aversion == change.aversion
 }
 
 /// Whether both say which of the path's changes they are.
@@ -198,3 +229,6 @@ fn contradicts(row: &Recorded, by: &Change) -> Result<(), ImportError> {
     let zxid = Zxid(row.zxid.unwrap_or_default());
     Err(ImportError::Contradiction { path: row.path.to_string(), zxid, what: what.to_owned() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,6 @@ use super::NO_POSITION;
 use crate::history::error::HistoryError;
 use crate::history::part::Part;
 use crate::history::rows::CoverageRow;
-use crate::history::schema;
 use crate::history::view::View;
 use crate::zk::Zxid;
 
@@ -116,19 +115,17 @@ fn int64_max(group: &RowGroupMetaData, name: &str) -> Option<i64> {
 /// The footer without the page index, which only queries need.
 fn footer(part: &Part) -> Result<ParquetMetaData, HistoryError> {
     let metadata = ParquetMetaDataReader::new().parse_and_finish(&part.open()?);
-    metadata.map_err(|source| HistoryError::Parquet { path: part.path(), source })
+    let metadata = metadata.map_err(|source| HistoryError::Parquet { path: part.path(), source })?;
+    part.check_format(metadata.file_metadata())?;
+    Ok(metadata)
 }
 
-/// Refuses a table whose newest part a newer zktrail wrote.
+/// Refuses a table whose newest part a newer zktrail wrote. Of all others each one is asked when it is read.
 pub(super) fn check_format(parts: &[Arc<Part>]) -> Result<(), HistoryError> {
-    let Some(part) = parts.last() else { return Ok(()) };
-    let metadata = footer(part)?;
-    let pairs = metadata.file_metadata().key_value_metadata().map(Vec::as_slice).unwrap_or_default();
-    let found = pairs.iter().find(|pair| pair.key == schema::FORMAT_VERSION_KEY).and_then(|pair| pair.value.clone());
-    match found {
-        Some(found) if found.parse::<u32>().map_or(true, |version| version > schema::FORMAT_VERSION) => {
-            Err(HistoryError::NewerFormat { path: part.path(), found, supported: schema::FORMAT_VERSION })
-        }
-        _ => Ok(()),
-    }
+    parts.last().map_or(Ok(()), |part| footer(part).map(drop))
+}
+
+/// Refuses a table of which a newer zktrail wrote any part. Reads every footer.
+pub(super) fn check_each_format(parts: &[Arc<Part>]) -> Result<(), HistoryError> {
+    parts.iter().try_for_each(|part| footer(part).map(drop))
 }

@@ -1,18 +1,21 @@
 //! A series as text: `name{label="value",…}`, with or without a comma behind the last label. Servers write it in the
 //! exposition of their provider, and in front of the values of `mntr` where the provider is switched on.
 
+/// Names and values.
+pub(super) type Labels = Vec<(String, String)>;
+
 /// More labels has no series.
 const LABELS_MAX: usize = 10;
 
 /// Splits a series into its name and labels; `None` where the text is none.
-pub(super) fn series(text: &str) -> Option<(&str, Vec<(String, String)>)> {
+pub(super) fn series(text: &str) -> Option<(&str, Labels)> {
     let Some((name, rest)) = text.split_once('{') else { return Some((text.trim(), Vec::new())) };
     let (labels, rest) = braced(rest)?;
     rest.trim().is_empty().then_some((name.trim(), labels))
 }
 
 /// A line of an exposition: the series, and what stands behind it.
-pub(super) fn line(text: &str) -> Option<(&str, Vec<(String, String)>, &str)> {
+pub(super) fn line(text: &str) -> Option<(&str, Labels, &str)> {
     match text.find(['{', ' ', '\t']) {
         Some(at) if text.as_bytes().get(at) == Some(&b'{') => {
             let (labels, rest) = braced(text.get(at + 1..)?)?;
@@ -24,7 +27,7 @@ pub(super) fn line(text: &str) -> Option<(&str, Vec<(String, String)>, &str)> {
 }
 
 /// Reads labels up to the closing brace; gives what is behind it.
-fn braced(text: &str) -> Option<(Vec<(String, String)>, &str)> {
+fn braced(text: &str) -> Option<(Labels, &str)> {
     let mut labels = Vec::new();
     let mut rest = text.trim_start();
     loop {

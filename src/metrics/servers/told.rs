@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::key::{self, Key, Of};
+use super::labels::Labels;
 use super::{SERIES_MAX, known};
 
 /// Longer names are no server's.
@@ -40,7 +41,7 @@ pub struct Series {
     pub help: Cow<'static, str>,
     pub kind: Kind,
     /// Beside those that say which server it is of.
-    pub labels: Vec<(String, String)>,
+    pub labels: Labels,
     pub value: f64,
 }
 
@@ -101,7 +102,7 @@ pub(super) struct Collector {
 #[derive(Debug)]
 struct Sample {
     key: String,
-    labels: Vec<(String, String)>,
+    labels: Labels,
     value: f64,
 }
 
@@ -111,7 +112,7 @@ const OWN: &[&str] = &["up", "ruok", "read_only", "server_leader", "server_state
 impl Collector {
     /// Takes one sample in. `key` is as the server has it, with or without `zk_`; what is no number is passed over, but
     /// for the few texts that mean something.
-    pub fn push(&mut self, key: &str, labels: Vec<(String, String)>, value: &str) {
+    pub fn push(&mut self, key: &str, labels: Labels, value: &str) {
         let key = key.trim();
         let key = key.strip_prefix("zk_").unwrap_or(key);
         let value = value.trim();
@@ -154,7 +155,7 @@ impl Collector {
     pub fn end(self) -> Told {
         // A provider tells of one thing by quantiles, a count and a sum; mntr gives each of these a key.
         let Self { mut told, samples, summaries } = self;
-        let mut totals: BTreeMap<(String, Vec<(String, String)>), (Option<f64>, Option<f64>)> = BTreeMap::new();
+        let mut totals: BTreeMap<(String, Labels), Total> = BTreeMap::new();
         let mut series = Vec::with_capacity(samples.len());
         for Sample { key, mut labels, value } in samples {
             let quantile = labels.iter().position(|(name, _)| name == QUANTILE);
@@ -163,10 +164,10 @@ impl Collector {
                 labels.remove(at);
                 format!("{percentile}_{key}")
             } else if let Some(base) = key.strip_suffix("_count").filter(|base| summaries.contains(*base)) {
-                totals.entry((base.to_owned(), labels.clone())).or_default().0 = Some(value);
+                totals.entry((base.to_owned(), labels.clone())).or_default().count = Some(value);
                 format!("cnt_{base}")
             } else if let Some(base) = key.strip_suffix("_sum").filter(|base| summaries.contains(*base)) {
-                totals.entry((base.to_owned(), labels.clone())).or_default().1 = Some(value);
+                totals.entry((base.to_owned(), labels.clone())).or_default().sum = Some(value);
                 format!("sum_{base}")
             } else {
                 key
@@ -177,7 +178,7 @@ impl Collector {
             }
         }
         for ((base, labels), total) in totals {
-            if let (Some(count), Some(sum)) = total {
+            if let Total { count: Some(count), sum: Some(sum) } = total {
                 let average = if count > 0.0 { sum / count } else { 0.0 };
                 series.extend(named(&format!("avg_{base}"), labels, average));
             }
@@ -187,9 +188,16 @@ impl Collector {
     }
 }
 
+/// Of one thing that was observed again and again.
+#[derive(Default)]
+struct Total {
+    count: Option<f64>,
+    sum: Option<f64>,
+}
+
 const QUANTILE: &str = "quantile";
 
-fn named(key: &str, mut labels: Vec<(String, String)>, value: f64) -> Option<Series> {
+fn named(key: &str, mut labels: Labels, value: f64) -> Option<Series> {
     let key = Key::read(key, labels.iter().any(|(label, _)| label == "key"));
     let (name, factor) = key.family();
     match &key.of {

@@ -321,9 +321,7 @@ async fn limits_stop_a_query_and_say_which() {
 
 #[tokio::test]
 async fn room_on_disk_is_a_limit_too() {
-    let mut limits = Limits::default();
-    limits.memory_bytes_max = 24 << 20;
-    limits.spill_bytes_max = 1 << 16;
+    let limits = Limits { memory_bytes_max: 24 << 20, spill_bytes_max: 1 << 16, ..Limits::default() };
     let engine = engine(vec![view("a", Vec::new(), &rows(0, 5_000, 3))], limits);
     let sorted =
         "SELECT a.path || b.path || repeat('x', 100) AS p FROM changes a, changes b WHERE b.seq < 300 ORDER BY p";

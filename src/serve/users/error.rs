@@ -8,7 +8,7 @@ pub enum UsersError {
     #[error("cannot read the users file {}: {source}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
     #[error(
-        "the users file {} can be read by others than its owner (mode {mode:03o}): chmod 600 {}",
+        "the users file {} is open to others than its owner and its readers' group (mode {mode:03o}): chmod 600 {}",
         path.display(), path.display()
     )]
     Mode { path: PathBuf, mode: u32 },

@@ -88,12 +88,16 @@ struct Written {
     users: BTreeMap<String, toml::Table>,
 }
 
+/// Permissions that a list of users may not give. The owner's group may read it: that is how secrets are mounted into
+/// containers and services.
+const MODE_REFUSED: u32 = 0o037;
+
 /// Reads the whole file. A word that is not known is an error: it may have been meant to bound something.
 pub(super) fn read(path: &Path) -> Result<Listed, UsersError> {
     let failed = |source| UsersError::Read { path: path.to_owned(), source };
     let mut file = File::open(path).map_err(failed)?;
     let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if mode & MODE_REFUSED != 0 {
         return Err(UsersError::Mode { path: path.to_owned(), mode });
     }
     let mut text = String::new();

@@ -93,10 +93,15 @@ fn the_file_is_read_strictly_and_its_errors_show_no_verifier() {
 #[test]
 fn a_file_that_others_can_read_is_refused() {
     let (_dir, path) = file("");
-    for mode in [0o640, 0o604, 0o620] {
+    for mode in [0o644, 0o604, 0o660, 0o620] {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         let error = Users::of_file(&path).err().unwrap().to_string();
         assert!(error.contains("chmod 600"), "{error}");
+    }
+    // The readers' group of a mounted secret.
+    for mode in [0o600, 0o400, 0o640, 0o440] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        assert!(Users::of_file(&path).is_ok(), "{mode:o}");
     }
 }
 
