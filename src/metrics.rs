@@ -1,7 +1,8 @@
 //! What the agent tells Prometheus: every metric's name, help and labels are in [`names`], and nowhere else.
 //!
 //! One registry per [`Metrics`], none that is global. Labels are `cluster` and small closed sets; never a path, a
-//! session or a zxid, except the operator-listed prefixes, whose number is capped (see [`Subtrees`]).
+//! session or a zxid, except the operator-listed prefixes, whose number is capped (see [`Subtrees`]), and what servers
+//! tell of themselves: their addresses (`zk_host=`) and the names of znodes below the root (`namespace=`).
 
 mod cluster;
 mod history;

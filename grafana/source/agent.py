@@ -38,7 +38,7 @@ LOOKING = [
     ),
     stat(
         "Not observed in this range",
-        "For how long nobody was looking.",
+        "For how long nobody was looking, while the agent was running; the table gaps has all of it.",
         [now(f"sum by ({BY}) (increase(zktrail_gap_seconds_total{{{C}}}[$__range]))", LINE)],
         unit="s", steps={None: "green", 1: "orange"},
     ),
@@ -152,7 +152,7 @@ FOLLOWING = [
     graph(
         "Waiting for the read budget",
         "The share of the time that scans wait so as not to burden the ensemble. 100 % all the time: the tree is read as fast as "
-        "it may be (--read-znodes, --read-bytes).",
+        "it may be (--znodes-per-second, --bytes-per-second).",
         [prom(f"sum by ({BY}) (rate(zktrail_read_budget_wait_seconds_total{{{C}}}[$__rate_interval]))", LINE)],
         unit="percentunit",
     ),

@@ -51,8 +51,8 @@ LOOKING = [
     ),
     stat(
         "Not observed in this range",
-        "For how long nobody was looking; of several agents, the one that looked least. Above 0 every figure on this page is "
-        "a lower bound; Gaps, below, says when.",
+        "For how long nobody was looking, while the agent was running (the table gaps has all of it); of several agents, the "
+        "one that looked least. Above 0 every figure on this page is a lower bound; Gaps, below, says when.",
         [now(f"max by (cluster) (increase(zktrail_gap_seconds_total{{{C}}}[$__range]))", "{{cluster}}")],
         unit="s", steps={None: "green", 1: "orange"},
     ),

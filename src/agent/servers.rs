@@ -24,7 +24,7 @@ use self::places::Place;
 use self::standing::Standing;
 pub use self::standing::WHITELIST;
 use crate::config::EnsembleConfig;
-use crate::metrics::servers::{SERVERS_MAX, Voters};
+use crate::metrics::servers::{SERVERS_MAX, UNKNOWN, Voters};
 use crate::metrics::{ClusterMetrics, Metrics};
 use crate::source::watch::credentials::Credentials;
 use crate::source::watch::srvr::has_leader;
@@ -60,6 +60,9 @@ impl Sampling {
         let (mut tasks, mut running) = (JoinSet::new(), HashMap::new());
         let mut resolve = tokio::time::interval(RESOLVE_EVERY);
         let mut look = tokio::time::interval(LOOK_EVERY);
+        let mut resolved = places::Resolved::new();
+        // The configuration whose addresses nobody answers at.
+        let mut beyond_reach: Option<Arc<Members>> = None;
         let mut stop = self.stop.clone();
         loop {
             let members = tokio::select! {
@@ -69,17 +72,31 @@ impl Sampling {
                 _ = resolve.tick() => self.members.borrow_and_update().clone(),
                 _ = look.tick() => {
                     shared.look();
-                    continue;
+                    if !shared.is_beyond_reach() {
+                        continue;
+                    }
+                    tracing::warn!(
+                        cluster = shared.cluster,
+                        "nobody answers at the addresses of {CONFIG_PATH}, but servers that are listed serve: only these \
+                         are asked (--server-discovery off says so from the start)"
+                    );
+                    beyond_reach.clone_from(&self.members.borrow());
+                    None
                 }
                 Some(_) = tasks.join_next() => {
-                    // None ends by itself; should one, it begins anew when names are resolved again.
+                    // None ends by itself; should one, it begins anew.
                     running.retain(|_, task: &mut AbortHandle| !task.is_finished());
-                    continue;
+                    self.members.borrow_and_update().clone()
                 }
             };
-            let members = members.filter(|_| self.discovery);
+            let members = members.filter(|members| self.discovery && beyond_reach.as_ref() != Some(members));
             let places = tokio::select! {
-                places = places::find(&self.ensemble.servers, members.as_deref(), self.credentials.uses_tls()) => places,
+                places = places::find(
+                    &self.ensemble.servers,
+                    members.as_deref(),
+                    self.credentials.uses_tls(),
+                    &mut resolved,
+                ) => places,
                 () = super::sources::is_stopped(&mut stop) => return,
             };
             self.settle(&shared, places, &mut tasks, &mut running);
@@ -109,6 +126,7 @@ impl Sampling {
         });
         shared.know(&places);
         let Some(every) = self.ensemble.server_sample else { return };
+        let names: Vec<String> = places.iter().map(|place| place.name.clone()).collect();
         for place in places {
             if running.contains_key(&place.name) {
                 continue;
@@ -121,8 +139,8 @@ impl Sampling {
                 );
             }
             let server = Server {
-                monitor: self.ensemble.monitor_urls.of(&place.name, &self.ensemble.servers),
-                metrics: self.ensemble.metrics_urls.of(&place.name, &self.ensemble.servers),
+                monitor: self.ensemble.monitor_urls.of(&place.name, &self.ensemble.servers, &names),
+                metrics: self.ensemble.metrics_urls.of(&place.name, &self.ensemble.servers, &names),
                 address: place.name.clone(),
                 credentials: self.credentials.clone(),
             };
@@ -137,11 +155,23 @@ async fn sample(server: Server, every: Duration, shared: Arc<Shared>) {
     let mut standing = Standing::default();
     let mut due = tokio::time::interval(every);
     due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        due.tick().await;
-        let round = ask::round(&server, &mut standing).await;
-        standing.tell(&shared.cluster, &server.address, &round);
-        shared.heard(&server.address, round);
+        tokio::select! {
+            biased;
+            _ = due.tick() => {
+                let round = ask::round(&server, &mut standing).await;
+                standing.tell(&shared.cluster, &server.address, &round);
+                shared.heard(&server.address, round);
+            }
+            // While our own session does not tell whether anybody serves, old news would not do.
+            _ = look.tick(), if every > LOOK_EVERY => {
+                if !shared.of_cluster.is_connected() {
+                    shared.serves(&server.address, ask::state(&server).await);
+                }
+            }
+        }
     }
 }
 
@@ -155,11 +185,25 @@ struct Shared {
 }
 
 /// What is known of one server.
+#[derive(Default)]
 struct Seen {
+    is_listed: bool,
     votes: bool,
+    /// It said so when it last said anything: then it has no vote, whatever is known of the configuration.
+    observes: bool,
     was_asked: bool,
+    was_up: bool,
     /// As it said when it was last asked.
     state: Option<String>,
+}
+
+impl Seen {
+    fn says(&mut self, state: Option<String>) {
+        if let Some(state) = state.as_deref().filter(|state| *state != UNKNOWN) {
+            self.observes = state == "observer";
+        }
+        self.state = state;
+    }
 }
 
 impl Shared {
@@ -167,9 +211,9 @@ impl Shared {
         let mut seen = self.seen();
         seen.retain(|name, _| places.iter().any(|place| place.name == *name));
         for place in places {
-            let one =
-                seen.entry(place.name.clone()).or_insert(Seen { votes: place.votes, was_asked: false, state: None });
+            let one = seen.entry(place.name.clone()).or_default();
             one.votes = place.votes;
+            one.is_listed = place.is_listed;
         }
         self.metrics.servers().retain(&self.cluster, |host| seen.contains_key(host));
         self.summarise(&seen);
@@ -180,13 +224,32 @@ impl Shared {
         let mut seen = self.seen();
         let Some(one) = seen.get_mut(server) else { return };
         one.was_asked = true;
-        one.state = round.sample.told.state.clone();
+        one.was_up |= round.sample.up;
+        one.says(round.sample.told.state.clone());
         self.metrics.servers().heard(&self.cluster, server, round.sample);
         if let Some(Zxid(zxid)) = round.zxid {
             let last = &self.of_cluster.server_last_zxid;
             last.set(last.get().max(zxid));
         }
         self.summarise(&seen);
+    }
+
+    /// Takes in a state that was asked for alone.
+    fn serves(&self, server: &str, state: Option<String>) {
+        let mut seen = self.seen();
+        let Some(one) = seen.get_mut(server) else { return };
+        one.says(state);
+        self.summarise(&seen);
+    }
+
+    /// Whether the ensemble knows itself by addresses that lead nowhere from here, while listed servers that are none of
+    /// these serve.
+    fn is_beyond_reach(&self) -> bool {
+        let seen = self.seen();
+        let (listed, found): (Vec<&Seen>, Vec<&Seen>) = seen.values().partition(|one| one.is_listed);
+        !found.is_empty()
+            && found.iter().all(|one| one.was_asked && !one.was_up)
+            && listed.iter().any(|one| !one.votes && !one.observes && one.state.as_deref().is_some_and(has_leader))
     }
 
     /// The session may have come or gone.
@@ -200,8 +263,8 @@ impl Shared {
         // Where no word is allowed the session tells: a server without a leader keeps none.
         let is_connected = self.of_cluster.is_connected();
         self.of_cluster.leader_seen.set(i64::from(seen.values().any(leads) || is_connected));
-        let voters = || seen.values().filter(|one| one.votes);
-        let is_known = voters().all(|one| one.was_asked);
+        let voters = || seen.values().filter(|one| one.votes && !one.observes);
+        let is_known = voters().all(|one| one.was_asked && one.state.as_deref() != Some(UNKNOWN));
         let voters = is_known.then(|| Voters { all: voters().count(), serving: voters().filter(serves).count() });
         self.metrics.servers().voters(&self.cluster, voters);
     }
@@ -210,3 +273,6 @@ impl Shared {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 //! anew after whatever can heal by itself. A pipeline that cannot says so and leaves the others alone.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -89,9 +89,11 @@ impl Supervisor {
     pub async fn run(mut self) -> bool {
         let cluster = self.ensemble.name.clone();
         let mut tries = 0u32;
+        // Without a pipeline nobody else counts the gap.
+        let mut unwatched = Some(Instant::now());
         loop {
-            let began = std::time::Instant::now();
-            let broken = match self.once().await {
+            let began = Instant::now();
+            let broken = match self.once(&mut unwatched).await {
                 Ok(()) => {
                     self.status.set(&cluster, Condition::Stopped);
                     return true;
@@ -99,6 +101,7 @@ impl Supervisor {
                 Err(broken) => broken,
             };
             self.metrics.recording.set(0);
+            unwatched.get_or_insert_with(Instant::now);
             self.after = match &broken {
                 Broken::History(error) if error.is_disk_full() => Some(Ended::DiskFull),
                 Broken::History(_) => Some(Ended::WriteFailed),
@@ -126,6 +129,7 @@ impl Supervisor {
                 tracing::error!(cluster, cause, "recording is paused; trying again");
             }
             loop {
+                self.count_gap(&mut unwatched);
                 tokio::select! {
                     () = tokio::time::sleep(REOPEN_AFTER.saturating_mul(1 << tries.min(5))) => {}
                     Some(Request::Snapshot(done)) = self.requests.recv() => {
@@ -141,6 +145,14 @@ impl Supervisor {
                     break;
                 }
             }
+        }
+    }
+
+    /// Adds what has passed of a gap without a pipeline.
+    fn count_gap(&self, unwatched: &mut Option<Instant>) {
+        if let Some(since) = unwatched {
+            self.metrics.gap_seconds.inc_by(since.elapsed().as_secs_f64());
+            *since = Instant::now();
         }
     }
 
@@ -165,8 +177,8 @@ impl Supervisor {
         Disk::new().check_floor(self.layout.dir(), percent).is_ok()
     }
 
-    /// From opening the history to its orderly end.
-    async fn once(&mut self) -> Result<(), Broken> {
+    /// From opening the history to its orderly end. From the pipeline's begin on, that counts the gaps.
+    async fn once(&mut self, unwatched: &mut Option<Instant>) -> Result<(), Broken> {
         let cluster = self.ensemble.name.clone();
         let scope = ZkPath::from(self.ensemble.scope.as_str());
         if !matches!(self.status.get(&cluster), Some(Condition::Paused(_))) {
@@ -251,6 +263,8 @@ impl Supervisor {
                 })
             }
         };
+        self.count_gap(unwatched);
+        *unwatched = None;
         let mut pipeline = Pipeline::new(
             Parts {
                 cluster: cluster.clone(),

@@ -59,7 +59,7 @@ pub(super) fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
             report.note(&format!("{} credentials", ensemble.name), &warning);
         }
         for server in &ensemble.servers {
-            let of = |urls: &ServerUrls| urls.of(server, &ensemble.servers);
+            let of = |urls: &ServerUrls| urls.of(server, &ensemble.servers, &ensemble.servers);
             let (monitor, metrics) = (of(&ensemble.monitor_urls), of(&ensemble.metrics_urls));
             let survey = runtime.block_on(survey(server, &config.credentials, monitor, metrics));
             tell(&mut report, &format!("{} {server}", ensemble.name), survey);

@@ -253,7 +253,7 @@ pub struct AgentFlags {
     #[serde(deserialize_with = "one")]
     pub query_concurrent: Option<Count>,
 
-    /// Memory of one query. Default: 1GiB.
+    /// Memory of all queries together. Default: 1GiB.
     #[arg(long, value_name = "SIZE", help_heading = "Queries")]
     #[serde(deserialize_with = "one")]
     pub query_memory: Option<ByteSize>,
@@ -268,7 +268,7 @@ pub struct AgentFlags {
     #[serde(deserialize_with = "one")]
     pub query_rows: Option<Count>,
 
-    /// Disk that one query may spill to. Default: 4GiB.
+    /// Disk that all queries together may spill to. Default: 4GiB.
     #[arg(long, value_name = "SIZE", help_heading = "Queries")]
     #[serde(deserialize_with = "one")]
     pub query_spill: Option<ByteSize>,

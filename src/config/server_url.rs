@@ -11,19 +11,20 @@ impl ServerUrls {
 
     /// The URL of one server (`host:port`). `listed` are the servers that the operator lists, to which the URLs belong one
     /// by one where they are as many; else a URL is the server's whose host it names.
-    pub fn of(&self, server: &str, listed: &[String]) -> Option<String> {
+    /// `all` are these and those that were found: of several on one host it cannot be known whose a URL is.
+    pub fn of(&self, server: &str, listed: &[String], all: &[String]) -> Option<String> {
         let host = host(server);
+        let is_alone = all.iter().filter(|other| self::host(other) == host).count() <= 1;
         let is_template = |url: &&String| url.contains(HOST);
         if let Some(template) = self.0.iter().find(is_template) {
-            return Some(template.replace(HOST, host));
+            return is_alone.then(|| template.replace(HOST, host));
         }
         if self.0.len() == listed.len()
             && let Some(at) = listed.iter().position(|listed| listed == server)
         {
             return self.0.get(at).cloned();
         }
-        // Of several servers on one host it cannot be known whose a URL is.
-        if listed.iter().filter(|listed| self::host(listed) == host).count() > 1 {
+        if !is_alone {
             return None;
         }
         let is_of = |url: &&String| url::Url::parse(url).is_ok_and(|url| url.host_str() == Some(host));
@@ -120,7 +121,7 @@ mod tests {
     #[test]
     fn each_server_has_its_url() {
         let listed = ["zk1:2181".to_owned(), "zk2:2181".to_owned()];
-        let of = |urls: &ServerUrls, server: &str| urls.of(server, &listed);
+        let of = |urls: &ServerUrls, server: &str| urls.of(server, &listed, &listed);
         let template = commands("http://{host}:8080", "monitor").unwrap();
         assert_eq!(of(&template, "zk3:2181").as_deref(), Some("http://zk3:8080/commands/monitor"));
         assert_eq!(of(&template, "[::1]:2181").as_deref(), Some("http://[::1]:8080/commands/monitor"));
@@ -132,6 +133,7 @@ mod tests {
         assert_eq!(of(&one, "zk2:2181").as_deref(), Some("http://zk2:8080/commands/monitor"));
         assert_eq!(of(&one, "zk1:2181"), None);
         let same = ["zk1:2181".to_owned(), "zk1:2182".to_owned(), "zk1:2183".to_owned()];
-        assert_eq!(commands("http://zk1:8080", "monitor").unwrap().of("zk1:2182", &same), None);
+        assert_eq!(commands("http://zk1:8080", "monitor").unwrap().of("zk1:2182", &same, &same), None);
+        assert_eq!(template.of("zk1:2182", &same, &same), None, "one AdminServer is not three servers'");
     }
 }

@@ -78,7 +78,7 @@ metrics! {
     GAPS "gaps_total" ["cluster", "reason"]
         "Gaps in what was observed that began while the agent was running, by why."
     GAP_SECONDS "gap_seconds_total" ["cluster"]
-        "Seconds during which the ensemble was not observed."
+        "Seconds during which the ensemble was not observed, while the agent was running; the table gaps has all of it."
     RESCANS "rescans_total" ["cluster", "reason"]
         "Full reads of the tree, by what made them necessary."
     RESCAN_SECONDS "rescan_seconds" ["cluster"] buckets SLOW

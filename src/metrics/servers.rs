@@ -37,6 +37,9 @@ pub const SERVERS_MAX: usize = 64;
 /// An answer of a server is read no further.
 pub const ANSWER_BYTES_MAX: u64 = 1 << 20;
 
+/// The state of a server that answers but refuses every word that would tell its state.
+pub const UNKNOWN: &str = "unknown";
+
 /// How a server was asked: the label `word`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Word {
@@ -115,7 +118,7 @@ impl Servers {
         }
     }
 
-    /// Who votes in an ensemble; `None` as long as not everybody was asked.
+    /// Who votes in an ensemble; `None` as long as not everybody was asked and has told.
     pub fn voters(&self, cluster: &str, voters: Option<Voters>) {
         of(&mut self.all(), cluster).voters = voters;
     }

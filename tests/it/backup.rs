@@ -1,12 +1,13 @@
 //! A copy of a folder that is being written, taken in the order that docs/operating.md gives, is a whole history.
 
-use std::path::Path;
+use std::env::{join_paths, split_paths, var_os};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::agent::{self, Agent, Settings};
+use crate::agent::{self, Agent, BINARY, Settings};
 use crate::import::sql;
 use crate::prerequisites::{history_folder, sized, skip};
 use crate::servers::{Ensemble, Shape, Version};
@@ -26,9 +27,11 @@ fn commands(name: &str) -> Result<String> {
 /// Copies as the page says: again from the beginning where a file went meanwhile.
 fn back_up(script: &str, from: &Path, to: &Path) -> Result<usize> {
     let deadline = Instant::now() + COPY_WITHIN;
+    let ours = Path::new(BINARY).parent().map(PathBuf::from);
+    let path = join_paths(ours.into_iter().chain(split_paths(&var_os("PATH").unwrap_or_default())))?;
     for attempt in 1.. {
         let mut shell = Command::new("sh");
-        shell.args(["-c", script]).env("HISTORY", from).env("COPY", to).current_dir("/");
+        shell.args(["-c", script]).env("HISTORY", from).env("COPY", to).env("PATH", &path).current_dir("/");
         let output = shell.output()?;
         if output.status.success() {
             return Ok(attempt);

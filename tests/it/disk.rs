@@ -95,6 +95,9 @@ async fn full_disk_is_a_gap() -> Result<()> {
     ensure!(agent.sees("/heard").await? == "watch", "recording goes on by notifications");
     let after = agent.sql_integer("SELECT max(seq) AS seq FROM changes").await?;
     ensure!(after > before);
+    // It waits for so long at least before it tries again, and that is a gap.
+    let blind_seconds = agent.metric_sum("zktrail_gap_seconds_total").await?;
+    ensure!(blind_seconds >= 2.0, "the counter tells of {blind_seconds} s without anybody looking");
     agent.sql_until(Duration::from_secs(30), GAPS, |rows| rows.iter().all(|gap| !gap["to_time"].is_null())).await?;
 
     let rows = check::rows(&agent.sql(CHANGES_IN_ORDER).await?)?;

@@ -222,6 +222,7 @@ async fn a_pods_probes_are_answered_and_nothing_else() -> Result<()> {
     let (status, body) = ask(http, sql).await?;
     ensure!(status == 403, "POST /sql: {status} {body}");
     // In the pod the folder's owner may ask: kubectl exec.
+    sql_as_documented("zktrail-0 -- zktrail sql\n", http, &history)?;
     let answer = Command::new(BINARY).args(["sql", "SELECT 1 AS one"]).arg("--data-dir").arg(&history).output()?;
     ensure!(answer.status.success(), "{answer:?}");
     service.stop().await
@@ -244,14 +245,28 @@ async fn the_images_command_runs() -> Result<()> {
     let ensemble = Ensemble::start(Version::Embedded, Shape::Standalone).await?;
     let folder = history_folder()?;
     let history = folder.path().join("history");
+    let http = free_port()?;
     let mut command = Command::new(BINARY);
-    command.arg("agent").env("ZKTRAIL_DATA_DIR", &history).env("ZKTRAIL_HTTP", format!("0.0.0.0:{}", free_port()?));
+    command.arg("agent").env("ZKTRAIL_DATA_DIR", &history).env("ZKTRAIL_HTTP", format!("0.0.0.0:{http}"));
     command.env("ZKTRAIL_POSTGRES", "off").env("ZKTRAIL_ENSEMBLE", format!("prod={}", ensemble.connect_string()));
     let mut service = Service::start(&mut command, &history)?;
     service.wait_ready().await?;
     let health = Command::new(BINARY).arg("health").env("ZKTRAIL_DATA_DIR", &history).output()?;
     ensure!(health.status.success(), "{health:?}");
+    sql_as_documented("docker exec --interactive --tty zktrail zktrail sql\n", http, &history)?;
     service.stop().await
+}
+
+/// What the page says beside the agent: `zktrail sql` and nothing else, with the image's environment. Only the port is the
+/// test's own.
+fn sql_as_documented(line: &str, http: u16, history: &Path) -> Result<()> {
+    ensure!(read("docs/operating.md")?.contains(line), "{line}");
+    let mut command = Command::new(BINARY);
+    command.args(["sql", "SELECT count(*) AS gaps FROM gaps"]).env("ZKTRAIL_AGENT", format!("localhost:{http}"));
+    command.env("ZKTRAIL_DATA_DIR", history).env("ZKTRAIL_HTTP", format!("0.0.0.0:{http}"));
+    let answer = run(&mut command)?;
+    ensure!(String::from_utf8_lossy(&answer.stdout).contains("gaps"), "{answer:?}");
+    Ok(())
 }
 
 /// Status and body of one raw request.

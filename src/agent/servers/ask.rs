@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::standing::Standing;
-use crate::metrics::servers::{ANSWER_BYTES_MAX, Asked, Sample, Told, Word, mntr, monitor, pairs, provider};
+use crate::metrics::servers::{ANSWER_BYTES_MAX, Asked, Sample, Told, UNKNOWN, Word, mntr, monitor, pairs, provider};
 use crate::source::http::{self, HttpError};
 use crate::source::watch::credentials::Credentials;
 use crate::source::watch::srvr;
@@ -51,8 +51,13 @@ pub(super) async fn round(server: &Server, standing: &mut Standing) -> Round {
     if let Some(answer) = srvr {
         round.take(answer);
     }
+    // A provider does not tell the state: where srvr is refused mntr may.
+    let unasked = !round.sample.asked.contains_key(&Word::Mntr);
+    if asks_mntr && unasked && round.sample.up && round.sample.told.state.is_none() && standing.refuses(Word::Srvr) {
+        round.take(word(server, Word::Mntr).await);
+    }
     // A port that took no connection, or has nothing to say in time, is left alone.
-    if round.port_answers() {
+    if round.port_answers() || round.sample.up && standing.refuses(Word::Srvr) {
         let (ruok, isro) = tokio::join!(
             async { if standing.wants(Word::Ruok, now) { Some(word(server, Word::Ruok).await) } else { None } },
             async { if standing.wants(Word::Isro, now) { Some(word(server, Word::Isro).await) } else { None } },
@@ -62,7 +67,21 @@ pub(super) async fn round(server: &Server, standing: &mut Standing) -> Round {
         }
     }
     standing.heard(&mut round, now);
+    // Whoever refuses each word that would tell may well serve.
+    let tells = [Word::Srvr, Word::Mntr, Word::Monitor];
+    let told = tells.into_iter().any(|word| round.sample.asked.get(&word).is_some_and(|asked| asked.ok));
+    if round.sample.up && round.sample.told.state.is_none() && !told && standing.refuses(Word::Srvr) {
+        round.sample.told.state = Some(UNKNOWN.to_owned());
+    }
     round
+}
+
+/// What a server says of its state alone, where no whole round is due; `None` where it does not.
+pub(super) async fn state(server: &Server) -> Option<String> {
+    match word(server, Word::Srvr).await.said {
+        Ok(Said::Text(text)) if !is_not_serving(&text) => srvr::parse(&text).mode,
+        _ => None,
+    }
 }
 
 /// What one way of asking gave.

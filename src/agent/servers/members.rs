@@ -11,6 +11,9 @@ pub const CONFIG_PATH: &str = "/zookeeper/config";
 
 /// Lines that are looked at.
 const LINES_MAX: usize = 10_000;
+/// Members that are known, those with the lowest ids: more are not asked.
+const MEMBERS_MAX: usize = crate::metrics::servers::SERVERS_MAX;
+const HOST_BYTES_MAX: usize = 255;
 
 /// The servers of one configuration, by their ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,6 +53,7 @@ impl Members {
         }
         members.sort_by_key(|member| member.id);
         members.dedup_by_key(|member| member.id);
+        members.truncate(MEMBERS_MAX);
         (!members.is_empty()).then_some(Self(members))
     }
 }
@@ -80,7 +84,18 @@ fn split_host(address: &str) -> Option<(String, &str)> {
             (host.to_owned(), rest)
         }
     };
-    (host.len() > 2 || !host.is_empty() && !host.starts_with('[')).then_some((host, rest))
+    is_host(host.trim_start_matches('[').trim_end_matches(']')).then_some((host, rest))
+}
+
+/// Whether it is a name or an address and nothing else: it goes into addresses and URLs.
+fn is_host(bare: &str) -> bool {
+    let is_name = |letter: u8| letter.is_ascii_alphanumeric() || matches!(letter, b'.' | b'-' | b'_');
+    bare.parse::<std::net::IpAddr>().is_ok() || (1..=HOST_BYTES_MAX).contains(&bare.len()) && bare.bytes().all(is_name)
+}
+
+/// Whether it stands for every address of a machine, and so for none that another one could ask.
+pub(super) fn is_wildcard(bare: &str) -> bool {
+    bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_unspecified())
 }
 
 fn client_address(text: &str, server_host: &str) -> Option<String> {
@@ -90,8 +105,11 @@ fn client_address(text: &str, server_host: &str) -> Option<String> {
     };
     let port: u16 = port.parse().ok().filter(|port| *port != 0)?;
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let is_wildcard = bare.is_empty() || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_unspecified());
-    match (is_wildcard, bare.contains(':')) {
+    let is_servers_own = bare.is_empty() || is_wildcard(bare);
+    if !is_servers_own && !is_host(bare) {
+        return None;
+    }
+    match (is_servers_own, bare.contains(':')) {
         (true, _) => Some(format!("{server_host}:{port}")),
         (false, true) => Some(format!("[{bare}]:{port}")),
         (false, false) => Some(format!("{bare}:{port}")),
@@ -141,6 +159,10 @@ mod tests {
             assert_eq!(Members::read(text.as_bytes()), None, "{text}");
         }
         assert_eq!(Members::read(&[0xff, 0xfe]), None);
+        assert_eq!(Members::read(b"server.1=10.0.0.1/latest?:2888:3888;2181"), None, "a host is no path");
+        assert_eq!(read("server.1=a:1:2;x/y?:2181\n"), [(1, "a".to_owned(), true, None)]);
+        let many: String = (0..2 * MEMBERS_MAX).map(|id| format!("server.{id}=zk{id}:1:2;3\n")).collect();
+        assert_eq!(read(&many).len(), MEMBERS_MAX);
         assert_eq!(read("server.1=a:1:2;99999\n"), [(1, "a".to_owned(), true, None)]);
     }
 

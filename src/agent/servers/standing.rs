@@ -10,6 +10,9 @@ use crate::source::watch::words::WordError;
 /// A word that was refused is asked again this late: whitelists change with a restart at most.
 const REFUSED_AGAIN: Duration = Duration::from_secs(300);
 
+/// A server that does not know a word closes the connection; so does one that has too many, for once.
+const SILENT_MEANS_REFUSED: u32 = 3;
+
 /// All words that tell something here, as zoo.cfg wants them. `cons` is for `sessions`.
 pub const WHITELIST: &str = "4lw.commands.whitelist=srvr,mntr,ruok,isro,cons";
 
@@ -17,6 +20,8 @@ pub const WHITELIST: &str = "4lw.commands.whitelist=srvr,mntr,ruok,isro,cons";
 pub(super) struct Standing {
     /// When, and with which outcome.
     refused: BTreeMap<Word, (Instant, Asked)>,
+    /// How often in a row a word had no answer from a server that gave others.
+    silent: BTreeMap<Word, u32>,
     /// `None` before it was asked.
     is_up: Option<bool>,
     /// What the log was told.
@@ -30,22 +35,35 @@ impl Standing {
         self.refused.get(&word).is_none_or(|(at, _)| now.saturating_duration_since(*at) >= REFUSED_AGAIN)
     }
 
+    /// Whether a word was refused when it was last asked.
+    pub(super) fn refuses(&self, word: Word) -> bool {
+        self.refused.contains_key(&word)
+    }
+
     /// Learns from a round, and adds to it what is known of words that were not asked.
     pub(super) fn heard(&mut self, round: &mut Round, now: Instant) {
         let sample = &mut round.sample;
         if !sample.up {
             // Whoever comes back may allow more.
             self.refused.clear();
+            self.silent.clear();
             return;
         }
         for (word, error) in &round.failed {
-            // A server that does not know a word closes the connection.
-            let is_refusal = matches!(error, WordError::NotAllowed)
-                || matches!(error, WordError::Silent(_)) && matches!(word, Word::Mntr | Word::Isro);
+            let is_refusal = match error {
+                WordError::NotAllowed => true,
+                WordError::Silent(_) if matches!(word, Word::Mntr | Word::Isro) => {
+                    let times = self.silent.entry(*word).or_default();
+                    *times = times.saturating_add(1);
+                    *times >= SILENT_MEANS_REFUSED
+                }
+                _ => false,
+            };
             if let (true, Some(asked)) = (is_refusal, sample.asked.get(word)) {
                 self.refused.insert(*word, (now, *asked));
             }
         }
+        self.silent.retain(|word, _| !sample.asked.get(word).is_some_and(|asked| asked.ok));
         self.refused.retain(|word, _| !sample.asked.get(word).is_some_and(|asked| asked.ok));
         for (word, (_, asked)) in &self.refused {
             sample.asked.entry(*word).or_insert(*asked);
@@ -154,7 +172,12 @@ mod tests {
     #[test]
     fn who_comes_back_may_allow_more() {
         let (mut standing, now) = (Standing::default(), Instant::now());
-        standing.heard(&mut round(true, &[(Word::Isro, Some(WordError::Silent(String::new())))]), now);
+        let silent = || round(true, &[(Word::Srvr, None), (Word::Isro, Some(WordError::Silent(String::new())))]);
+        for _ in 1..SILENT_MEANS_REFUSED {
+            standing.heard(&mut silent(), now);
+            assert!(standing.wants(Word::Isro, now), "once is nothing");
+        }
+        standing.heard(&mut silent(), now);
         assert!(!standing.wants(Word::Isro, now));
         standing.heard(&mut round(false, &[(Word::Srvr, Some(WordError::TooLate(1)))]), now);
         assert!(standing.wants(Word::Isro, now));

@@ -6,7 +6,7 @@
 //! before its position, not after the next zxid that its agent heard live behind it. What is left is new here: it gets the
 //! next seqs and keeps its day, so that merging again finds it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use super::super::days::{int64_range, read, read_projected};
@@ -198,13 +198,17 @@ impl Importer<'_> {
 /// agents each see the last ACL, and each at another time.
 fn acls_in_order(mine: &[Recorded], theirs: &mut [Theirs], new: &[usize]) {
     let is_loose_acl = |kind: ChangeKind, zxid: Option<i64>| kind == ChangeKind::AclChanged && zxid.is_none();
-    let own: Vec<&Recorded> = mine.iter().filter(|row| is_loose_acl(row.kind, row.zxid)).collect();
+    let mut own: HashMap<(&str, Option<i64>), Vec<&Recorded>> = HashMap::new();
+    for row in mine.iter().filter(|row| is_loose_acl(row.kind, row.zxid)) {
+        own.entry((&row.path, row.czxid)).or_default().push(row);
+    }
     for at in new {
         let Some(Theirs { change, .. }) = theirs.get_mut(*at) else { continue };
         if !is_loose_acl(change.kind, change.zxid.map(|zxid| zxid.0)) {
             continue;
         }
-        for row in own.iter().filter(|row| *row.path == *change.path && row.czxid == change.czxid.map(|zxid| zxid.0)) {
+        let of_path = own.get(&(&*change.path, change.czxid.map(|zxid| zxid.0)));
+        for row in of_path.into_iter().flatten() {
             let (Some(own), Some(other)) = (row.aversion, change.aversion) else { continue };
             let later = other.wrapping_sub(own);
             if later < 0 && row.position <= change.position.0 {

@@ -102,8 +102,12 @@ impl Path<'_> {
 
     /// Pairs what a rescan found with the last that fits.
     fn each_last(&mut self, fits: impl Fn(&Recorded, &Theirs) -> bool) {
+        let is_other = self.other.iter().any(|at| self.theirs[*at].change.source == Source::Rescan);
         for own in (0..self.own.len()).rev() {
             let row = &self.mine[self.own[own]];
+            if !is_other && !row.rescan {
+                continue;
+            }
             let mut free = (0..self.other.len()).rev().filter(|at| !self.taken[*at]);
             let twin = free.find(|at| {
                 let other = &self.theirs[self.other[*at]];

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::told::Kind;
-use super::{Sample, Voters, known};
+use super::{Sample, UNKNOWN, Voters, known};
 use crate::metrics::{Def, names};
 
 /// Cluster, server, its latest sample.
@@ -44,7 +44,7 @@ fn own(page: &mut Page<'_>, samples: &[Named]) {
     });
     let state = |sample: &Sample| sample.told.state.clone().filter(|_| sample.up);
     page.simple(&known::SERVER_LEADER, samples, |sample| {
-        let state = state(sample)?;
+        let state = state(sample).filter(|state| state != UNKNOWN)?;
         Some((Vec::new(), number(matches!(state.as_str(), "leader" | "standalone"))))
     });
     page.simple(&known::SERVER_STATE, samples, |sample| Some((vec![("state".to_owned(), state(sample)?)], 1.0)));

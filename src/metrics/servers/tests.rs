@@ -189,6 +189,12 @@ fn no_key_poses_as_ours() {
     assert_eq!(told.series.len(), 1);
     let labels = [("exported_cluster", "y"), ("exported_zk_host", "z")];
     assert_eq!(value(&told, "zk_x", &labels), Some(1.0));
+    let told = mntr(
+        "zk_up_total\t0\nzk_Up\t0\nzk_server-leader\t7\nzk_Ruok\t1\nzk_version_total\t3\nzk_y{quantile=\"1.0\"}\t1\n",
+    );
+    assert_eq!((told.series.len(), told.dropped), (0, 6), "{:?}", told.series);
+    let told = mntr("zk_z{a=\"\"}\t1\nzk__quota_count_limit_per_namespace\t2\n");
+    assert!(told.series.iter().all(|series| series.labels.is_empty()), "{:?}", told.series);
 }
 
 #[test]

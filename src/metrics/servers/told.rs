@@ -109,6 +109,10 @@ struct Sample {
 /// What is written by hand: no key of a server may pose as it.
 const OWN: &[&str] = &["up", "ruok", "read_only", "server_leader", "server_state", "peer_state", "version"];
 
+fn is_own(name: &str) -> bool {
+    OWN.contains(&name)
+}
+
 impl Collector {
     /// Takes one sample in. `key` is as the server has it, with or without `zk_`; what is no number is passed over, but
     /// for the few texts that mean something.
@@ -123,7 +127,7 @@ impl Collector {
                 let (state, phase) = value.split_once(" - ").unwrap_or((value, ""));
                 self.told.peer = text(state).map(|state| (state, text(phase).unwrap_or_default()));
             }
-            key if OWN.contains(&key) => {}
+            key if is_own(key) => {}
             _ => {
                 let value = match value {
                     "true" => 1.0,
@@ -214,8 +218,16 @@ fn named(key: &str, mut labels: Labels, value: f64) -> Option<Series> {
             _ => {}
         }
     }
+    // An empty label is none, to Prometheus.
+    labels.retain(|(_, value)| !value.is_empty());
     labels.sort();
     labels.dedup_by(|a, b| a.0 == b.0);
+    // Buckets and odd quantiles are of a type that this is not, and a name made of another key may be one of ours.
+    if labels.iter().any(|(label, _)| label == QUANTILE || label == "le")
+        || name.strip_prefix("zk_").is_some_and(is_own)
+    {
+        return None;
+    }
     // `0.1224 ms` is no more exact in seconds.
     let value = if factor == 1.0 { value } else { (value * factor * 1e12).round() / 1e12 };
     let (help, kind) = known::describe(&key, &name);

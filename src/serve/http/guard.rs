@@ -199,7 +199,7 @@ async fn enter(state: &AppState, peer: Option<SocketAddr>, shown: Shown, path: &
             "{path} is answered on loopback only, as long as no users are listed (zktrail user add NAME); this agent \
              listens on {bound}"
         );
-        return Err(Box::new(refuse(StatusCode::FORBIDDEN, &error)));
+        return Err(Box::new(with_door(refuse(StatusCode::FORBIDDEN, &error), credentials, is_local)));
     }
     let denied = |error: &str| Box::new(unauthorised(error, credentials, is_local));
     match shown {
@@ -232,11 +232,16 @@ async fn enter(state: &AppState, peer: Option<SocketAddr>, shown: Shown, path: &
 
 fn unauthorised(error: &str, credentials: &Credentials, is_local: bool) -> Response {
     let mut response = refuse(StatusCode::UNAUTHORIZED, error);
-    let headers = response.headers_mut();
-    headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"zktrail\", charset=\"UTF-8\""));
+    let basic = HeaderValue::from_static("Basic realm=\"zktrail\", charset=\"UTF-8\"");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, basic);
+    with_door(response, credentials, is_local)
+}
+
+/// Tells commands on this machine where the token is that opens.
+fn with_door(mut response: Response, credentials: &Credentials, is_local: bool) -> Response {
     let file = credentials.door_file.as_ref().filter(|_| is_local).and_then(|path| path.to_str());
     if let Some(file) = file.and_then(|file| HeaderValue::from_str(file).ok()) {
-        headers.insert(DOOR_HEADER, file);
+        response.headers_mut().insert(DOOR_HEADER, file);
     }
     response
 }

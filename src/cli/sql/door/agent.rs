@@ -81,6 +81,8 @@ impl Agent {
                 };
                 Err(NotFound::Shut(anyhow!("the agent at {url} {what}")))
             }
+            // It listens to the network and has no users: the folder's token alone opens it.
+            (StatusCode::FORBIDDEN, None) => Ok(file.and_then(|file| agent.with_token(file)).unwrap_or(agent)),
             (StatusCode::BAD_REQUEST, Some(_)) => {
                 Err(NotFound::Shut(anyhow!("the agent at {url} speaks TLS: --agent https://…")))
             }
