@@ -22,12 +22,12 @@ pub use self::ask::{Survey, survey};
 pub use self::members::{CONFIG_PATH, Members};
 use self::places::Place;
 use self::standing::Standing;
-pub use self::standing::WHITELIST;
 use crate::config::EnsembleConfig;
 use crate::metrics::servers::{SERVERS_MAX, UNKNOWN, Voters};
 use crate::metrics::{ClusterMetrics, Metrics};
 use crate::source::watch::credentials::Credentials;
 use crate::source::watch::srvr::has_leader;
+pub use crate::source::watch::words::WHITELIST;
 use crate::zk::Zxid;
 
 /// Names are resolved anew this often: a server may move.

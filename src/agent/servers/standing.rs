@@ -5,16 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::ask::Round;
 use crate::metrics::servers::{Asked, Word};
-use crate::source::watch::words::WordError;
+use crate::source::watch::words::{WHITELIST, WordError};
 
 /// A word that was refused is asked again this late: whitelists change with a restart at most.
 const REFUSED_AGAIN: Duration = Duration::from_secs(300);
 
 /// A server that does not know a word closes the connection; so does one that has too many, for once.
 const SILENT_MEANS_REFUSED: u32 = 3;
-
-/// All words that tell something here, as zoo.cfg wants them. `cons` is for `sessions`.
-pub const WHITELIST: &str = "4lw.commands.whitelist=srvr,mntr,ruok,isro,cons";
 
 #[derive(Debug, Default)]
 pub(super) struct Standing {

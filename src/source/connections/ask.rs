@@ -94,6 +94,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::source::watch::words::WHITELIST;
 
     /// A server that answers every connection so, once it has read something; without an answer it goes on waiting.
     async fn server(answer: Option<&'static str>) -> String {
@@ -121,7 +122,7 @@ mod tests {
     async fn every_answer_is_told_apart() {
         let refused = server(Some("cons is not executed because it is not in the whitelist.\n")).await;
         let error = cons(&refused, LATER).await.unwrap_err();
-        assert!(error == AskError::NotAllowed && error.remedy().is_some_and(|line| line.contains("isro,cons")));
+        assert!(error == AskError::NotAllowed && error.remedy().is_some_and(|line| line.contains(WHITELIST)));
         let list = server(Some(" /127.0.0.1:1[1](queued=0,sid=0x7,to=4000)\n /127.0.0.1:2[0](queued=0)\n\n")).await;
         let read = cons(&list, LATER).await.unwrap();
         assert_eq!((read.sessions.len(), read.without_session, read.whole), (1, 1, true));

@@ -6,6 +6,9 @@ use std::time::Duration;
 use super::credentials::Credentials;
 use super::knock::{self, Kind};
 
+/// All words that tell something here, as zoo.cfg wants them: `cons` for `sessions`, the others for metrics.
+pub const WHITELIST: &str = "4lw.commands.whitelist=srvr,mntr,ruok,isro,cons";
+
 /// Why a word has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WordError {
