@@ -117,14 +117,10 @@ impl Entrance {
                     let _ = tokio::task::spawn_blocking(move || entrance.reload(&metrics)).await;
                 }
                 _ = daily.tick() => self.look_at_certificate(&metrics),
-                () = is_stopped(&mut stop) => return,
+                () = super::sources::is_stopped(&mut stop) => return,
             }
         }
     }
-}
-
-async fn is_stopped(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Shows what the access log is told.

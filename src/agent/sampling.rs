@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use self::known::{Heard, Known};
+use super::sources::is_stopped;
 use crate::config::EnsembleConfig;
 use crate::history::{Entry, RecorderHandle, Sighting, SightingEvent, SightingSource};
 use crate::metrics::{ClusterMetrics, SampleOutcome};
@@ -101,7 +102,7 @@ impl Sampling {
         loop {
             let sightings = tokio::select! {
                 biased;
-                () = told_to_stop(&mut stop) => {
+                () = is_stopped(&mut stop) => {
                     // Nobody listens where the recorder has gone already.
                     let _ = self.recorder.send(Entry::Sightings(known.last_seen())).await;
                     return;
@@ -109,7 +110,7 @@ impl Sampling {
                 Some(own) = self.own.recv() => vec![self.opened(own)],
                 _ = round.tick(), if self.every.is_some() => tokio::select! {
                     sightings = self.round(&mut known, &mut told) => sightings,
-                    () = told_to_stop(&mut stop) => continue,
+                    () = is_stopped(&mut stop) => continue,
                 },
                 else => return,
             };
@@ -164,11 +165,6 @@ impl Sampling {
         }
         round.sightings
     }
-}
-
-async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
-    // A sender that is gone is an agent that is.
-    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Beyond this an interval is none.
